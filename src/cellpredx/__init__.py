@@ -1,0 +1,3 @@
+"""The package behind the cellpredx pipeline: one folder a stage, `cellpredx <verb>` in front."""
+
+__version__ = "0.1.0"

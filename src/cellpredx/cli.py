@@ -1,0 +1,35 @@
+"""`cellpredx <verb>`: one verb a process of the workflow."""
+
+import argparse
+import importlib
+import sys
+
+from cellpredx import __version__
+from cellpredx.core.errors import UserError
+
+STAGES = ("samplesheet", "fragments", "matrix", "reference", "model", "explain", "evaluate", "report", "simulate")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser with every stage's verbs; a stage imports its heavy libraries only when a verb runs."""
+    top = argparse.ArgumentParser(prog="cellpredx", description="Annotate single cells by label transfer.")
+    top.add_argument("--version", action="version", version=__version__)
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for stage in STAGES:
+        importlib.import_module(f"cellpredx.{stage}.commands").register(verbs)
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; return 0, or 1 after a user's mistake, or the code that the verb exits with."""
+    args = parser().parse_args(argv)
+    try:
+        args.run(args)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        where = str(error.filename) if error.filename else None
+        print(UserError(error.strerror or str(error), where), file=sys.stderr)
+        return 1
+    return 0

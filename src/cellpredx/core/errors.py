@@ -1,0 +1,22 @@
+"""A user's mistake, told in one message."""
+
+
+class UserError(Exception):
+    """A mistake in the user's input: what is wrong, where, and what would be right.
+
+    The command prints it without a traceback and exits with 1.
+    """
+
+    def __init__(self, what: str, where: str | None = None, remedy: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        lines = [f"ERROR: {self.what}"]
+        if self.where:
+            lines.append(f"  where:  {self.where}")
+        if self.remedy:
+            lines.append(f"  remedy: {self.remedy}")
+        return "\n".join(lines)

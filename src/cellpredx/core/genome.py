@@ -1,0 +1,37 @@
+"""Chromosome sizes: those of the shipped genomes, or a file's."""
+
+from importlib import resources
+from pathlib import Path
+
+from cellpredx.core.errors import UserError
+
+GENOMES = ("hg38", "hg19", "mm10", "mm39")
+MITOCHONDRIAL = ("chrM", "MT", "chrMT", "M")
+
+
+def read_sizes(genome: str | None, chrom_sizes: str | Path | None) -> dict[str, int]:
+    """Return {chromosome: length in bp}, from `chrom_sizes` (name, tab, length) before a shipped genome's; {} for neither.
+
+    A shipped genome answers to UCSC's names and, without `chr`, to Ensembl's.
+    """
+    if chrom_sizes is not None:
+        text, where = Path(chrom_sizes).read_text(encoding="utf-8"), str(chrom_sizes)
+    elif genome is not None:
+        text = resources.files("cellpredx.core").joinpath(f"sizes/{genome}.tsv").read_text(encoding="utf-8")
+        where = genome
+    else:
+        return {}
+    sizes: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        fields = line.split("\t")
+        if len(fields) < 2 or not fields[1].strip().isdigit():
+            raise UserError(
+                "not a line of chromosome sizes", f"{where}, line {number}", "write: name, tab, length in bp"
+            )
+        sizes[fields[0]] = int(fields[1])
+    if chrom_sizes is None:
+        ensembl = {"MT" if name == "chrM" else name.removeprefix("chr"): size for name, size in sizes.items()}
+        sizes.update(ensembl)
+    return sizes

@@ -1,0 +1,39 @@
+"""Tables of labels."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from cellpredx.core.errors import UserError
+
+COLUMNS = ["barcode", "cell_type"]
+
+
+def read_text_table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Read `columns` of a CSV or TSV as text. Raises UserError where one is missing."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=None, engine="python")
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"the table cannot be read: {error}", path.name, f"give a CSV: {','.join(columns)}") from error
+    missing = [c for c in columns if c not in table.columns]
+    if missing:
+        raise UserError(
+            f"the table has no column {missing[0]!r}: it has {', '.join(map(str, table.columns))}",
+            f"{path.name}, line 1",
+            f"write a header with {','.join(columns)}",
+        )
+    return table[columns]
+
+
+def read_label_table(path: Path) -> pd.DataFrame:
+    """Read barcode, cell_type from a CSV or TSV. Raises UserError for a missing column or a barcode that stands twice."""
+    table = read_text_table(path, COLUMNS)
+    repeated = table["barcode"].duplicated(keep="first")
+    if repeated.any():
+        line = int(repeated.to_numpy().argmax()) + 2
+        raise UserError(
+            f"barcode {table['barcode'][line - 2]!r} has two labels",
+            f"{path.name}, line {line}",
+            "keep one line a cell",
+        )
+    return table

@@ -1,0 +1,76 @@
+"""The rows of one sample, as the workflow hands them to a task."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cellpredx.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the sheet: a file of a sample; `line` is its line in the sheet."""
+
+    line: int
+    library: str
+    fragments: Path | None
+    matrix: Path | None
+    gene_activity: Path | None
+    peaks: Path | None
+    barcodes: Path | None
+
+
+@dataclass(frozen=True)
+class SampleSpec:
+    """One sample: its rows, and where its labels and batches stand."""
+
+    sample: str
+    modality: str
+    roles: tuple[str, ...]
+    labels_file: Path | None
+    labels_column: str | None
+    batch: str | None
+    rows: tuple[Row, ...]
+
+    def cell_name(self, library: str, barcode: str) -> str:
+        """Name a cell within the sample: its barcode, with the library before it where there are several."""
+        return f"{library}#{barcode}" if len({r.library for r in self.rows}) > 1 else barcode
+
+
+def _staged(folder: str | None) -> Path | None:
+    """Return the one file or folder that the engine staged in `folder`."""
+    if folder is None:
+        return None
+    entries = sorted(Path(folder).iterdir())
+    if len(entries) != 1:
+        raise UserError(f"expected one file in {folder}, found {len(entries)}")
+    return entries[0]
+
+
+def read_spec(source: str) -> SampleSpec:
+    """Read a sample's description (JSON) from a file, or from standard input for `-`.
+
+    Files are named by the folder in which the engine stages them (`in1`, `in2`, ...), each with one entry, so
+    that no name that a user chose is ever part of a command.
+    """
+    raw: dict[str, Any] = json.loads(sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8"))
+    rows = tuple(
+        Row(
+            line=int(row["line"]),
+            library=str(row["library"]),
+            **{key: _staged(row.get(key)) for key in ("fragments", "matrix", "gene_activity", "peaks", "barcodes")},
+        )
+        for row in raw["rows"]
+    )
+    labels = raw.get("labels") or {}
+    return SampleSpec(
+        sample=str(raw["sample"]),
+        modality=str(raw["modality"]),
+        roles=tuple(raw["roles"]),
+        labels_file=_staged(labels.get("file")),
+        labels_column=labels.get("column"),
+        batch=raw.get("batch"),
+        rows=rows,
+    )

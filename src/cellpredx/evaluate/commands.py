@@ -1,0 +1,80 @@
+"""`cellpredx evaluate`: predictions (and truth, where known) -> result.json, evaluation.json."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def register(verbs: Any) -> None:
+    """Add this stage's verbs."""
+    parser = verbs.add_parser("evaluate", help="what a query's predictions are worth -> result.json, evaluation.json")
+    parser.add_argument("--transfer", required=True)
+    parser.add_argument("--group", required=True)
+    parser.add_argument("--query", required=True)
+    parser.add_argument("--predictions", required=True)
+    parser.add_argument("--domain-gap", required=True)
+    parser.add_argument("--determinants", required=True)
+    parser.add_argument("--labels", help="barcode, cell_type of the query")
+    parser.add_argument("--outdir", default=".")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write what the report needs of a query, and its evaluation where labels are known."""
+    import numpy as np
+    import pandas as pd
+
+    from cellpredx.core.errors import UserError
+    from cellpredx.core.files import read_csv, read_json, write_json
+    from cellpredx.evaluate.metrics import evaluate
+
+    outdir = Path(args.outdir)
+    predictions = read_csv(args.predictions)
+    gap = read_json(args.domain_gap)
+    determinants = read_csv(args.determinants)
+    types = [name.removeprefix("p_") for name in predictions.columns if name.startswith("p_")]
+    evaluation = None
+    if args.labels:
+        truth = pd.read_csv(args.labels, dtype=str, keep_default_na=False)
+        predictions["barcode"] = predictions["barcode"].astype(str)
+        if not truth["barcode"].isin(predictions["barcode"]).any():
+            raise UserError(
+                f"none of the {len(truth):,} labels of query {args.query} names one of its cells",
+                None,
+                f"the labels name cells such as {truth['barcode'].iloc[0]!r}, the matrix such as "
+                f"{predictions['barcode'].iloc[0]!r}",
+            )
+        evaluation = {"group": args.group, "query": args.query, **evaluate(predictions, truth, types)}
+        write_json(evaluation, outdir / "evaluation.json")
+    counts, edges = np.histogram(predictions["confidence"], bins=20, range=(0, 1))
+    unknown = int((predictions["predicted_or_unknown"] == "Unknown").sum())
+    warnings = [f"{n} cells: {w}" for w, n in predictions["warning"].value_counts().items() if w and w != "domain gap"]
+    if evaluation and evaluation["unmatched_labels"]:
+        warnings.append(f"types that the reference lacks: {', '.join(evaluation['unmatched_labels'])}")
+    write_json(
+        {
+            "group": args.group,
+            "query": args.query,
+            "transfer": args.transfer,
+            "cells": len(predictions),
+            "cells_lost": evaluation["lost_cells"] if evaluation else None,
+            "unknown_cells": unknown,
+            "coverage": 1 - unknown / len(predictions),
+            "unknown_paper_cells": int((predictions["unknown_paper"].astype(str) == "True").sum()),
+            "mean_confidence": float(predictions["confidence"].mean()),
+            "threshold": gap["threshold"],
+            "types": types,
+            "composition": {
+                name: int((predictions["predicted_or_unknown"] == name).sum()) for name in [*types, "Unknown"]
+            },
+            "confidence_histogram": {"edges": edges, "counts": counts},
+            "domain_gap": gap,
+            "determinants": {
+                str(name): part[["feature", "mean_attribution", "frequency"]].to_dict("records")
+                for name, part in determinants.groupby("cell_type", sort=False)
+            },
+            "evaluation": evaluation,
+            "warnings": warnings,
+        },
+        outdir / "result.json",
+    )

@@ -1,0 +1,1 @@
+"""Determinant features: which features decided a prediction."""

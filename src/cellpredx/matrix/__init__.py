@@ -1,0 +1,1 @@
+"""Cells by features: standardised input, and counts of peaks, windows and gene activity."""

@@ -1,0 +1,201 @@
+"""Verbs that make matrices: standardise, count, peak-set, gene-activity."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def register(verbs: Any) -> None:
+    """Add this stage's verbs."""
+    parser = verbs.add_parser("standardise", help="a sample's count matrices -> one .h5ad of counts")
+    parser.add_argument("--spec", default="-", help="the sample's rows as JSON (- is standard input)")
+    parser.add_argument("--peak-gene-link", help="column of var that names the gene of a peak")
+    parser.add_argument("--outdir", default=".")
+    parser.set_defaults(run=run_standardise)
+
+    parser = verbs.add_parser("count", help="count a sample's fragments in peaks, windows or genes")
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--kind", required=True, choices=["peaks", "windows", "gene_activity"])
+    parser.add_argument("--counting", default="auto", choices=["auto", "paired-insertion", "insertion", "fragment"])
+    parser.add_argument("--peaks", help="BED of peaks")
+    parser.add_argument("--annotation", help="GTF or gene BED")
+    parser.add_argument("--window-size", type=int, default=500)
+    parser.add_argument("--genome")
+    parser.add_argument("--chrom-sizes")
+    parser.add_argument("--out", required=True)
+    parser.set_defaults(run=run_count)
+
+    parser = verbs.add_parser("peak-set", help="the one peak set of a group, as BED")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--bundle")
+    source.add_argument("--matrix", help="the reference's peak matrix (.h5ad)")
+    source.add_argument("--bed")
+    parser.add_argument("--out", required=True)
+    parser.set_defaults(run=run_peak_set)
+
+    parser = verbs.add_parser("gene-activity", help="gene activity from a peak matrix")
+    parser.add_argument("--peaks", required=True, help=".h5ad of peaks")
+    parser.add_argument("--annotation")
+    parser.add_argument("--genome")
+    parser.add_argument("--chrom-sizes")
+    parser.add_argument("--out", required=True)
+    parser.set_defaults(run=run_gene_activity)
+
+
+def run_standardise(args: argparse.Namespace) -> None:
+    """Write counts.h5ad (and gene_activity.h5ad where one is given) and sample.json."""
+    import numpy as np
+
+    from cellpredx.core.files import write_json
+    from cellpredx.core.spec import read_spec
+    from cellpredx.matrix.sample_matrix import write_h5ad
+    from cellpredx.matrix.standardise import standardise
+
+    spec = read_spec(args.spec)
+    outdir = Path(args.outdir)
+    result = standardise(spec, [(r, r.matrix) for r in spec.rows if r.matrix is not None], args.peak_gene_link)
+    matrix, warnings = result.matrix, list(result.warnings)
+    kind = matrix.uns["cellpredx"]["kind"]
+    ready = [(r, r.gene_activity) for r in spec.rows if r.gene_activity is not None]
+    if ready:
+        activity = standardise(spec, ready)
+        activity.matrix.uns["cellpredx"]["kind"] = "gene_activity"
+        missing = matrix.obs_names.difference(activity.matrix.obs_names)
+        if len(missing):
+            from cellpredx.core.errors import UserError
+
+            raise UserError(
+                f"{len(missing)} cells of the matrix are not in its gene_activity, the first is {missing[0]!r}",
+                ready[0][1].name,
+                "give both for the same barcodes",
+            )
+        warnings.extend(activity.warnings)
+        write_h5ad(activity.matrix[matrix.obs_names].copy(), outdir / "gene_activity.h5ad")
+    write_h5ad(matrix, outdir / f"{kind}.h5ad")
+    totals = np.asarray(matrix.X.sum(axis=1)).ravel()
+    write_json(
+        {
+            "sample": spec.sample,
+            "modality": spec.modality,
+            "kind": kind,
+            "libraries": sorted({r.library for r in spec.rows}),
+            "cells": matrix.n_obs,
+            "barcodes": matrix.n_obs,
+            "features": matrix.n_vars,
+            "median_counts": float(np.median(totals)),
+            "median_features": float(np.median(np.diff(matrix.X.indptr))),
+            "warnings": warnings,
+            "fragments": None,
+        },
+        outdir / "sample.json",
+    )
+
+
+def run_count(args: argparse.Namespace) -> None:
+    """Write one matrix of a sample's fragments with its recipe."""
+    from cellpredx.core.annotation import read_annotation
+    from cellpredx.core.bed import read_bed
+    from cellpredx.core.errors import UserError
+    from cellpredx.core.files import sha256
+    from cellpredx.core.genome import MITOCHONDRIAL, read_sizes
+    from cellpredx.fragments.store import Store
+    from cellpredx.matrix.counting import count_features, count_windows
+    from cellpredx.matrix.gene_activity import gene_windows
+    from cellpredx.matrix.regions import named
+    from cellpredx.matrix.sample_matrix import sample_matrix, write_h5ad
+
+    store = Store.open(args.store)
+    sizes = read_sizes(args.genome, args.chrom_sizes)
+    counting = args.counting
+    recipe: dict[str, Any] = {"genome": args.genome}
+    if args.kind == "gene_activity":
+        if args.annotation is None:
+            raise UserError("gene activity needs the genes", None, "give --annotation")
+        annotation = read_annotation(args.annotation)
+        features = gene_windows(annotation, sizes)
+        counting = "fragment" if counting == "auto" else counting
+        counts = count_features(store, features, counting)
+        recipe["annotation_sha256"] = annotation.checksum
+    elif args.kind == "peaks":
+        if args.peaks is None:
+            raise UserError("counting peaks needs the peaks", None, "give --peaks")
+        features = named(read_bed(args.peaks))
+        counting = "paired-insertion" if counting == "auto" else counting
+        counts = count_features(store, features, counting)
+        recipe["peaks_sha256"] = sha256(args.peaks)
+    else:
+        counting = "insertion" if counting == "insertion" else "paired-insertion"
+        counts, windows = count_windows(store, args.window_size, counting, MITOCHONDRIAL)
+        features = named(windows)
+        recipe["window_size"] = args.window_size
+    matrix = sample_matrix(
+        counts,
+        store.cells,
+        store.libraries,
+        [store.batch] * len(store.cells),
+        features,
+        sample=store.sample,
+        modality="atac",
+        kind=args.kind,
+        recipe={**recipe, "counting": counting},
+    )
+    write_h5ad(matrix, args.out)
+
+
+def run_peak_set(args: argparse.Namespace) -> None:
+    """Write the group's peaks: a bundle's, a reference matrix's, or a BED's."""
+    import pandas as pd
+
+    from cellpredx.core.bed import read_bed
+    from cellpredx.core.files import atomic
+
+    if args.bundle:
+        peaks = pd.read_csv(Path(args.bundle) / "features.csv")[["chrom", "start", "end"]]
+    elif args.matrix:
+        import anndata as ad
+
+        peaks = ad.read_h5ad(args.matrix, backed="r").var[["chrom", "start", "end"]]
+    else:
+        peaks = read_bed(args.bed)
+    with atomic(args.out) as part:
+        peaks.to_csv(part, sep="\t", header=False, index=False)
+
+
+def run_gene_activity(args: argparse.Namespace) -> None:
+    """Write gene activity: the peaks that a column links to a gene, else those that overlap its window."""
+    import anndata as ad
+
+    from cellpredx.core.annotation import read_annotation
+    from cellpredx.core.errors import UserError
+    from cellpredx.core.genome import read_sizes
+    from cellpredx.matrix.gene_activity import from_linked_genes, from_overlapping_peaks, gene_windows
+    from cellpredx.matrix.sample_matrix import sample_matrix, write_h5ad
+
+    peaks = ad.read_h5ad(args.peaks)
+    recipe = {k: v for k, v in peaks.uns["cellpredx"].items() if k in ("genome", "counting", "peaks_sha256")}
+    if "linked_gene" in peaks.var.columns:
+        counts, genes = from_linked_genes(peaks, "linked_gene")
+        recipe["peak_gene_link"] = "column"
+    elif args.annotation:
+        annotation = read_annotation(args.annotation)
+        windows = gene_windows(annotation, read_sizes(args.genome, args.chrom_sizes))
+        counts, genes = from_overlapping_peaks(peaks, windows)
+        recipe.update(peak_gene_link="overlap", annotation_sha256=annotation.checksum)
+    else:
+        raise UserError(
+            "gene activity from peaks needs the genes",
+            peaks.uns["cellpredx"]["sample"],
+            "give --annotation, or --peak_gene_link with the column of var that names a peak's gene",
+        )
+    matrix = sample_matrix(
+        counts,
+        list(peaks.obs_names),
+        list(peaks.obs["library"].astype(str)),
+        list(peaks.obs["batch"].astype(str)),
+        genes,
+        sample=peaks.uns["cellpredx"]["sample"],
+        modality="atac",
+        kind="gene_activity",
+        recipe=recipe,
+    )
+    write_h5ad(matrix, args.out)

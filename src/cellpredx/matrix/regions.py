@@ -1,0 +1,66 @@
+"""Regions: their names, and which of them overlap."""
+
+import numpy as np
+import pandas as pd
+
+from cellpredx.matrix.sample_matrix import region_names
+
+REGION_NAME = r"^(?P<chrom>.+?)[:\-_](?P<start>\d+)[\-_](?P<end>\d+)$"
+
+
+def parse_names(names: pd.Index) -> pd.DataFrame:
+    """Return chrom, start, end of names such as chr1:100-200, chr1-100-200 or chr1_100_200; NaN where a name is none."""
+    return pd.Series(names.astype(str)).str.extract(REGION_NAME)
+
+
+def named(regions: pd.DataFrame) -> pd.DataFrame:
+    """Return `regions` indexed by chrom:start-end."""
+    return regions.set_index(region_names(regions))
+
+
+def overlaps(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
+    """Return the pairs of overlapping regions: row numbers `left` and `right`, and `length`, the overlap in bp."""
+    import pyranges as pr
+
+    def ranges(table: pd.DataFrame) -> "pr.PyRanges":
+        return pr.PyRanges(
+            pd.DataFrame(
+                {
+                    "Chromosome": table["chrom"].astype(str).to_numpy(),
+                    "Start": table["start"].to_numpy(np.int64),
+                    "End": table["end"].to_numpy(np.int64),
+                    "row": np.arange(len(table)),
+                }
+            )
+        )
+
+    joined = ranges(left).join(ranges(right)).df
+    if joined.empty:
+        return pd.DataFrame({"left": [], "right": [], "length": []}, dtype=np.int64)
+    length = joined[["End", "End_b"]].min(axis=1) - joined[["Start", "Start_b"]].max(axis=1)
+    pairs = pd.DataFrame({"left": joined["row"], "right": joined["row_b"], "length": length})
+    return pairs.sort_values(["left", "right"], ignore_index=True)
+
+
+def match_regions(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
+    """Match regions one to one: equal coordinates first, else reciprocal overlap of at least 50 %, the largest first.
+
+    Returns row numbers `left` and `right`, in order of `left`.
+    """
+    pairs = overlaps(left, right)
+    widths = [(t["end"] - t["start"]).to_numpy() for t in (left, right)]
+    share = np.minimum(
+        pairs["length"] / widths[0][pairs["left"]],
+        pairs["length"] / widths[1][pairs["right"]],
+    )
+    pairs = pairs.assign(share=share)[share >= 0.5].sort_values(
+        ["share", "left", "right"], ascending=[False, True, True]
+    )
+    taken_left = np.zeros(len(left), bool)
+    taken_right = np.zeros(len(right), bool)
+    kept = []
+    for a, b in zip(pairs["left"], pairs["right"], strict=True):
+        if not taken_left[a] and not taken_right[b]:
+            taken_left[a] = taken_right[b] = True
+            kept.append((a, b))
+    return pd.DataFrame(sorted(kept), columns=["left", "right"], dtype=np.int64)

@@ -1,0 +1,122 @@
+"""The model bundle: one folder with everything that prediction needs, every file with its checksum."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from cellpredx import __version__
+from cellpredx.core.errors import UserError
+from cellpredx.core.files import atomic, read_json, sha256, write_json
+from cellpredx.model.calibration import Calibration
+from cellpredx.model.fit import Fit
+from cellpredx.model.presets import Hyperparameters
+from cellpredx.model.training import LOSSES
+
+FORMAT = 1
+FILES = ("weights.safetensors", "features.csv", "training_log.csv")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What prediction and explanation need of a trained model.
+
+    encoder (m, G) and (m,); folded (K, G) and (K,): z = x encoder^T + b, logits = x folded^T + b; `features`: G rows,
+    index name; `info`: bundle.json.
+    """
+
+    encoder_weight: NDArray[np.float32]
+    encoder_bias: NDArray[np.float32]
+    folded_weight: NDArray[np.float32]
+    folded_bias: NDArray[np.float32]
+    reference_embedding: NDArray[np.float32]
+    features: pd.DataFrame
+    labels: list[str]
+    calibration: Calibration
+    info: dict[str, Any]
+
+
+def write(
+    folder: str | Path, fit: Fit, features: pd.DataFrame, labels: list[str], h: Hyperparameters, info: dict[str, Any]
+) -> None:
+    """Write a bundle; `info` adds where it comes from (scenario, modalities, preset, recipe, references, seed)."""
+    weights = fit.training.weights
+    folded_weight, folded_bias = weights.folded()
+    calibration = {k: v for k, v in vars(fit.calibration).items() if k not in ("confidence", "correct")}
+    with atomic(folder) as part:
+        part.mkdir()
+        tensors = {
+            "encoder.weight": weights.encoder_weight,
+            "encoder.bias": weights.encoder_bias,
+            "classifier.weight": weights.classifier_weight,
+            "classifier.bias": weights.classifier_bias,
+            "folded.weight": folded_weight,
+            "folded.bias": folded_bias,
+            "centres": weights.centres,
+            "reference_embedding": fit.reference_embedding,
+            "held_out.confidence": fit.calibration.confidence,
+            "held_out.correct": fit.calibration.correct,
+        }
+        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, part / "weights.safetensors")
+        features.rename_axis("name").to_csv(part / "features.csv", lineterminator="\n")
+        log = pd.DataFrame(fit.training.log)[["iteration", *LOSSES]].astype({"iteration": int})
+        log.to_csv(part / "training_log.csv", index=False, float_format="%.6g", lineterminator="\n")
+        write_json(
+            {
+                "format": FORMAT,
+                "version": __version__,
+                **info,
+                "labels": labels,
+                "hyperparameters": asdict(h),
+                "calibration": calibration,
+                "iterations": fit.training.iterations,
+                "stopped": fit.training.stopped,
+                "files": {name: sha256(part / name) for name in FILES},
+            },
+            part / "bundle.json",
+        )
+
+
+def read(folder: str | Path) -> Bundle:
+    """Read a bundle. Raises UserError for a folder that is none, a newer format, and a file that was changed."""
+    folder = Path(folder)
+    if not (folder / "bundle.json").is_file():
+        raise UserError("no model bundle: bundle.json is missing", folder.name, "give the folder `model` of a run")
+    try:
+        info = read_json(folder / "bundle.json")
+        version = int(info["format"])
+        sums = dict(info["files"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError("bundle.json is damaged", folder.name, "copy the bundle again") from error
+    if version > FORMAT:
+        raise UserError(
+            f"the bundle has format {version}, made by cellpredx {info.get('version')}; this is {__version__}",
+            folder.name,
+            "use the version that made it, or newer",
+        )
+    for name in FILES:
+        if not (folder / name).is_file() or sha256(folder / name) != sums.get(name):
+            raise UserError(f"{name} of the bundle is missing or was changed", folder.name, "copy the bundle again")
+    try:
+        tensors = load_file(folder / "weights.safetensors")
+    except SafetensorError as error:
+        raise UserError(f"the weights cannot be read: {error}", folder.name, "copy the bundle again") from error
+    features = pd.read_csv(folder / "features.csv", index_col="name", keep_default_na=False)
+    return Bundle(
+        tensors["encoder.weight"],
+        tensors["encoder.bias"],
+        tensors["folded.weight"],
+        tensors["folded.bias"],
+        tensors["reference_embedding"],
+        features,
+        list(info["labels"]),
+        Calibration(
+            confidence=tensors["held_out.confidence"], correct=tensors["held_out.correct"], **info["calibration"]
+        ),
+        info,
+    )

@@ -1,0 +1,155 @@
+"""A whole fit: graph, calibration on a two-fold pseudo-query, and the model itself."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+
+from cellpredx.model.calibration import Calibration, calibrate
+from cellpredx.model.features import Cells
+from cellpredx.model.graph import lsi, neighbours, pca
+from cellpredx.model.normalise import normalise
+from cellpredx.model.presets import Hyperparameters
+from cellpredx.model.training import Training, train
+
+
+@dataclass
+class Fit:
+    """A trained model, its calibration, and embeddings of a sample of reference cells."""
+
+    training: Training
+    calibration: Calibration
+    reference_embedding: NDArray[np.float32]
+
+
+def query_neighbours(
+    queries: list[sp.csr_matrix],
+    graphs: list[sp.csr_matrix | None],
+    modality: str,
+    is_log: list[bool],
+    h: Hyperparameters,
+) -> NDArray[np.int64]:
+    """Return the kNN of the queries' cells, (cells, k), each query's from itself alone, numbered through all of them.
+
+    `graphs`: the queries' peaks or windows where the features are gene activity, else None for the features.
+    """
+    parts, base = [], 0
+    for features, graph, log in zip(queries, graphs, is_log, strict=True):
+        if modality == "atac":
+            embedding = lsi(features if graph is None else graph, h.components)
+        else:
+            embedding = pca(features if log else normalise(features, h.scale, h.binarize), h.components)
+        parts.append(neighbours(embedding, h.neighbours) + base)
+        base += features.shape[0]
+    width = min(p.shape[1] for p in parts)
+    return np.concatenate([p[:, :width] for p in parts])
+
+
+def _halves(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Return 0 or 1 a cell, each type split evenly."""
+    rng = np.random.default_rng(seed)
+    half = np.empty(len(labels), np.int64)
+    for k in np.unique(labels):
+        cells = rng.permutation(np.flatnonzero(labels == k))
+        half[cells] = (np.arange(len(cells)) + int(rng.integers(2))) % 2
+    return half
+
+
+def thin(counts: sp.csr_matrix, depth: NDArray[np.float64], seed: int) -> sp.csr_matrix:
+    """Return counts with every cell thinned (binomially) towards a depth drawn from `depth`, never deepened."""
+    rng = np.random.default_rng(seed)
+    totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+    share = np.minimum(1, rng.choice(depth, len(totals)) / np.maximum(totals, 1))
+    x = sp.csr_matrix(counts, copy=True)
+    x.data = rng.binomial(x.data.astype(np.int64), np.repeat(share, np.diff(x.indptr))).astype(np.float32)
+    x.eliminate_zeros()
+    return x
+
+
+def held_out_logits(
+    reference: sp.csr_matrix,
+    is_log: bool,
+    labels: NDArray[np.int64],
+    types: int,
+    modality: str,
+    depth: NDArray[np.float64] | None,
+    h: Hyperparameters,
+    seed: int,
+    device: torch.device,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return logits and labels of reference cells, each predicted by a model that never saw its label.
+
+    The reference in two halves, each in turn the pseudo-query of the same pipeline, thinned to `depth` (counts a
+    cell of the real query) where that is given. Types with one cell are left out.
+    """
+    sizes = np.bincount(labels, minlength=types)
+    usable = np.flatnonzero(sizes[labels] >= 2)
+    half = _halves(labels[usable], seed)
+    logits, truth = [], []
+    for fold in (0, 1):
+        own, other = usable[half == fold], usable[half != fold]
+        present, y = np.unique(labels[own], return_inverse=True)
+        pseudo = reference[other]
+        if depth is not None:
+            pseudo = thin(pseudo, depth, seed + fold)
+        x_own, x_other = (x if is_log else normalise(x, h.scale, h.binarize) for x in (reference[own], pseudo))
+        embedding = lsi(pseudo, h.components) if modality == "atac" else pca(x_other, h.components)
+        result = train(
+            Cells(x_own, device),
+            y.astype(np.int64),
+            len(present),
+            Cells(x_other, device),
+            neighbours(embedding, h.neighbours),
+            h,
+            seed,
+            f"calibration {fold + 1} of 2",
+        )
+        weight, bias = result.weights.folded()
+        part = np.full((len(other), types), -np.inf)
+        part[:, present] = np.asarray(x_other @ weight.T) + bias
+        seen = np.isin(labels[other], present)
+        logits.append(part[seen])
+        truth.append(labels[other][seen])
+    all_logits = np.concatenate(logits)
+    # A type that a half lacks gets the least of the others, so that every row can be normalised.
+    floor = np.where(np.isfinite(all_logits), all_logits, np.inf).min(axis=1, keepdims=True)
+    return np.where(np.isfinite(all_logits), all_logits, floor), np.concatenate(truth)
+
+
+def fit(
+    reference: sp.csr_matrix,
+    reference_is_log: bool,
+    labels: NDArray[np.int64],
+    types: int,
+    queries: list[sp.csr_matrix],
+    queries_are_log: list[bool],
+    graphs: list[sp.csr_matrix | None],
+    reference_modality: str,
+    query_modality: str,
+    h: Hyperparameters,
+    *,
+    target_error: float,
+    threshold: float | None,
+    seed: int,
+    device: torch.device,
+) -> Fit:
+    """Fit a model of reference counts (N_R, G) with labels (N_R,) to queries' counts, each (N_Q, G)."""
+    near = query_neighbours(queries, graphs, query_modality, queries_are_log, h)
+    x_query = sp.vstack(
+        [q if log else normalise(q, h.scale, h.binarize) for q, log in zip(queries, queries_are_log, strict=True)],
+        format="csr",
+    )
+    x_reference = reference if reference_is_log else normalise(reference, h.scale, h.binarize)
+    cells = Cells(x_reference, device)
+    training = train(cells, labels, types, Cells(x_query, device), near, h, seed)
+    thinned = reference_modality != query_modality and not reference_is_log
+    depth = np.concatenate([np.asarray(q.sum(axis=1, dtype=np.float64)).ravel() for q in queries]) if thinned else None
+    logits, truth = held_out_logits(
+        reference, reference_is_log, labels, types, reference_modality, depth, h, seed, device
+    )
+    calibration = calibrate(logits, truth, target_error, threshold)
+    embedding = cells.embed(training.weights.encoder_weight, training.weights.encoder_bias)
+    sample = np.sort(np.random.default_rng(seed).choice(len(embedding), min(2000, len(embedding)), replace=False))
+    return Fit(training, calibration, embedding[sample])

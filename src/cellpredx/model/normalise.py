@@ -1,0 +1,16 @@
+"""Library-size normalisation."""
+
+import numpy as np
+import scipy.sparse as sp
+
+
+def normalise(counts: sp.csr_matrix, scale: float, binarize: bool = False) -> sp.csr_matrix:
+    """Return log(1 + scale * x / sum x) of every cell (row), float32; a cell without counts stays zero."""
+    x = sp.csr_matrix(counts, dtype=np.float32, copy=True)
+    if binarize:
+        x.data[:] = x.data > 0
+    totals = np.asarray(x.sum(axis=1, dtype=np.float64)).ravel()
+    factors = np.divide(scale, totals, out=np.zeros_like(totals), where=totals > 0)
+    x.data = np.log1p(x.data * np.repeat(factors, np.diff(x.indptr))).astype(np.float32)
+    x.eliminate_zeros()
+    return x

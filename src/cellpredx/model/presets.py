@@ -1,0 +1,80 @@
+"""Hyper-parameters: a preset's numbers for a scenario, with a run's own on top."""
+
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from cellpredx.core.errors import UserError
+
+SCENARIOS = ("matched", "unmatched", "rna", "atac")
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """The numbers of a training; each is explained in presets.toml."""
+
+    dimensions: int
+    attention_width: int
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    projection_weight: float
+    l1_weight: float
+    aligned_share: float
+    confident_share: float
+    centre_rate: float
+    neighbours: int
+    components: int
+    scale: float
+    binarize: bool
+    evaluate_every: int
+    patience: int
+    flat: float
+    alpha: float
+    beta: float
+    gamma: float
+    tau: float
+    iterations: int
+
+
+def _scalars(table: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in table.items() if not isinstance(value, dict)}
+
+
+def load(preset: str, scenario: str) -> Hyperparameters:
+    """Return a preset's numbers for a scenario; a preset other than `paper` starts from `paper`."""
+    table = tomllib.loads(Path(__file__).with_name("presets.toml").read_text(encoding="utf-8"))
+    if preset not in table:
+        raise UserError(f"there is no preset {preset!r}", None, f"give one of {', '.join(table)}")
+    values: dict[str, Any] = {}
+    for source in (table["paper"], table[preset]):
+        values |= _scalars(source) | source.get(scenario, {})
+    return Hyperparameters(**values)
+
+
+def override(base: Hyperparameters, text: str | None) -> Hyperparameters:
+    """Return `base` with the numbers of `name=value,name=value` in place of its own.
+
+    Raises UserError for a name that is none, and for a value of another type or out of range.
+    """
+    changes: dict[str, Any] = {}
+    kinds = {f.name: f.type for f in fields(Hyperparameters)}
+    for part in filter(None, (p.strip() for p in (text or "").split(","))):
+        name, _, value = (piece.strip() for piece in part.partition("="))
+        if name not in kinds:
+            raise UserError(f"{name!r} is no hyper-parameter", "--hyperparameters", f"names: {', '.join(kinds)}")
+        try:
+            if kinds[name] is bool:
+                changes[name] = {"true": True, "false": False}[value.lower()]
+            else:
+                changes[name] = kinds[name](value)  # type: ignore[operator]
+        except (ValueError, KeyError) as error:
+            raise UserError(f"{value!r} is no value for {name}", "--hyperparameters", "write name=number") from error
+    result = replace(base, **changes)
+    positive = ("dimensions", "attention_width", "batch_size", "learning_rate", "neighbours", "components", "scale")
+    for name in (*positive, "tau", "iterations", "evaluate_every", "patience"):
+        if getattr(result, name) <= 0:
+            raise UserError(f"{name} must be above 0", "--hyperparameters", f"leave it at {getattr(base, name)}")
+    return result

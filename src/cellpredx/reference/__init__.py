@@ -1,0 +1,1 @@
+"""Labels, and reference and query joined on common features."""

@@ -1,0 +1,102 @@
+"""Verbs that bring labels and features together: labels, pair."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def register(verbs: Any) -> None:
+    """Add this stage's verbs."""
+    parser = verbs.add_parser("labels", help="a sample's cell types -> labels.csv")
+    parser.add_argument("--spec", default="-", help="the sample's rows as JSON (- is standard input)")
+    parser.add_argument("--label-map", help="CSV (from, to)")
+    parser.add_argument("--out", default="labels.csv")
+    parser.set_defaults(run=run_labels)
+
+    parser = verbs.add_parser("pair", help="references and queries of a transfer on shared features")
+    parser.add_argument("--transfer", required=True)
+    parser.add_argument("--group", required=True)
+    parser.add_argument("--scenario", default="auto", choices=["auto", "matched", "unmatched", "atac", "rna"])
+    parser.add_argument("--references", nargs="*", default=[])
+    parser.add_argument("--bundle")
+    parser.add_argument("--queries", nargs="+", required=True)
+    parser.add_argument("--graphs", nargs="*", default=[], help="peaks or windows of the queries, for neighbours")
+    parser.add_argument("--annotation")
+    parser.add_argument("--outdir", default="pair")
+    parser.set_defaults(run=run_pair)
+
+
+def run_labels(args: argparse.Namespace) -> None:
+    """Write barcode, cell_type of the cells that have a label."""
+    from cellpredx.core.files import atomic
+    from cellpredx.core.spec import read_spec
+    from cellpredx.reference.labels import apply_map, check_reference, sample_labels
+
+    spec = read_spec(args.spec)
+    labels = sample_labels(spec)
+    if args.label_map:
+        before = labels["cell_type"] != ""
+        labels = apply_map(labels, Path(args.label_map))
+        labels = labels[~(before & (labels["cell_type"] == ""))]
+    if "reference" in spec.roles:
+        check_reference(labels, spec.sample)
+    # Names stay as they are: a leading apostrophe for spreadsheets would change them for the stages that read this.
+    with atomic(args.out) as part:
+        labels[labels["cell_type"] != ""].to_csv(part, index=False, lineterminator="\n")
+
+
+def run_pair(args: argparse.Namespace) -> None:
+    """Write reference.h5ad, queries/<sample>.h5ad, graphs/<sample>.h5ad and pair.json."""
+    import anndata as ad
+    import pandas as pd
+
+    from cellpredx.core.annotation import read_annotation
+    from cellpredx.core.files import atomic, read_json, write_json
+    from cellpredx.matrix.sample_matrix import write_h5ad
+    from cellpredx.reference.pair import barcode_overlap, choose_scenario, join, onto_bundle
+
+    queries = [ad.read_h5ad(path) for path in args.queries]
+    query_modality = queries[0].uns["cellpredx"]["modality"]
+    if args.bundle:
+        bundle = read_json(Path(args.bundle) / "bundle.json")
+        features = pd.read_csv(Path(args.bundle) / "features.csv", index_col="name", keep_default_na=False)
+        pair = onto_bundle(queries, features, bundle["recipe"])
+        overlap, scenario, chosen = None, bundle["scenario"], "bundle"
+        reference_modality, reference_names = bundle["reference_modality"], bundle["references"]
+    else:
+        references = [ad.read_h5ad(path) for path in args.references]
+        reference_modality = references[0].uns["cellpredx"]["modality"]
+        reference_names = [r.uns["cellpredx"]["sample"] for r in references]
+        overlap = barcode_overlap(references, queries)
+        scenario, chosen = choose_scenario(reference_modality, query_modality, overlap, args.scenario)
+        pair = join(references, queries, read_annotation(args.annotation) if args.annotation else None)
+    first = next(iter(pair.queries.values()))
+    with atomic(args.outdir) as part:
+        if pair.reference is not None:
+            write_h5ad(pair.reference, part / "reference.h5ad")
+        for sample, query in pair.queries.items():
+            write_h5ad(query, part / "queries" / f"{sample}.h5ad")
+        for path in args.graphs:
+            graph = ad.read_h5ad(path)
+            sample = graph.uns["cellpredx"]["sample"]
+            write_h5ad(graph[pair.queries[sample].obs_names].copy(), part / "graphs" / f"{sample}.h5ad")
+        write_json(
+            {
+                "transfer": args.transfer,
+                "group": args.group,
+                "scenario": scenario,
+                "chosen": chosen,
+                "barcode_overlap": overlap,
+                "reference_modality": reference_modality,
+                "query_modality": query_modality,
+                "references": reference_names,
+                "queries": list(pair.queries),
+                "features": first.uns["cellpredx"]["kind"],
+                "shared_features": first.n_vars,
+                "reference_features": pair.reference_features,
+                "query_features": pair.query_features,
+                "joined_by": pair.joined_by,
+                "warnings": pair.warnings,
+            },
+            part / "pair.json",
+        )

@@ -1,0 +1,61 @@
+"""Cell types of a sample's cells: the only place where labels are read."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from cellpredx.core.barcodes import read_barcodes
+from cellpredx.core.errors import UserError
+from cellpredx.core.labels import read_label_table, read_text_table
+from cellpredx.core.spec import SampleSpec
+
+
+def read_label_column(path: Path, column: str) -> pd.DataFrame:
+    """Read barcode, cell_type from a column of obs of an .h5ad; nothing else of the file is read."""
+    import anndata as ad
+    import h5py
+
+    with h5py.File(path, "r") as handle:
+        obs = ad.io.read_elem(handle["obs"])
+    if column not in obs.columns:
+        raise UserError(
+            f"obs has no column {column!r}: it has {', '.join(map(str, obs.columns))}",
+            path.name,
+            "give one of them in the column `labels` of the sheet, or a CSV (barcode, cell_type)",
+        )
+    labels = obs[column].astype(object).where(obs[column].notna(), "")
+    return pd.DataFrame({"barcode": obs.index.astype(str), "cell_type": labels.astype(str).to_numpy()})
+
+
+def sample_labels(spec: SampleSpec) -> pd.DataFrame:
+    """Return barcode (as the sample's matrix names it), cell_type of a sample; '' where a cell has no label."""
+    if spec.labels_file is not None:
+        return read_label_table(spec.labels_file)
+    assert spec.labels_column is not None
+    parts = []
+    for row in spec.rows:
+        assert row.matrix is not None
+        part = read_label_column(row.matrix, spec.labels_column)
+        if row.barcodes is not None:
+            part = part[part["barcode"].isin(read_barcodes(row.barcodes))]
+        parts.append(part.assign(barcode=[spec.cell_name(row.library, b) for b in part["barcode"]]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def apply_map(labels: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Rename labels by a CSV (from, to), matched exactly; an empty `to` takes the label away."""
+    table = read_text_table(path, ["from", "to"])
+    names = dict(zip(table["from"], table["to"], strict=True))
+    return labels.assign(cell_type=labels["cell_type"].map(lambda name: names.get(name, name)))
+
+
+def check_reference(labels: pd.DataFrame, sample: str) -> None:
+    """Raise UserError where a reference's labels cannot train: an empty one, or a single type."""
+    empty = labels["cell_type"].str.strip() == ""
+    if empty.any():
+        first = labels.loc[empty, "barcode"].iloc[0]
+        raise UserError(
+            f"{int(empty.sum())} of {len(labels)} cells of reference {sample} have no label, the first is {first!r}",
+            None,
+            "leave these cells out with the column `barcodes`, or out of the CSV of labels",
+        )

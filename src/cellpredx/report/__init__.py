@@ -1,0 +1,1 @@
+"""Tables and MultiQC content: what a run tells its reader."""

@@ -1,0 +1,52 @@
+"""The verb `report`."""
+
+import argparse
+from typing import Any
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb `report`."""
+    verb = verbs.add_parser("report", help="summary.csv and the content of the MultiQC report")
+    verb.add_argument("--samples", nargs="*", default=[], metavar="JSON", help="sample.json, one a sample")
+    verb.add_argument("--pairs", nargs="*", default=[], metavar="JSON", help="pair.json, one a transfer")
+    verb.add_argument("--training", nargs="*", default=[], metavar="JSON", help="training.json, one a transfer")
+    verb.add_argument("--results", nargs="*", default=[], metavar="JSON", help="result.json, one a query of a transfer")
+    verb.add_argument("--parameters", required=True, metavar="JSON", help="parameters and versions of the run")
+    verb.add_argument("--outdir", required=True, help="folder for MultiQC to read")
+    verb.add_argument("--summary", required=True, metavar="CSV", help="table of one line a query")
+    verb.set_defaults(run=run_report)
+
+
+def run_report(args: argparse.Namespace) -> None:
+    """Write the sections that have data, and the summary."""
+    from pathlib import Path
+
+    from cellpredx.core.files import atomic, read_json, write_csv, write_json
+    from cellpredx.report.fragments import fragment_sections
+    from cellpredx.report.methods import method_sections
+    from cellpredx.report.overview import sample_sections, status_sections
+    from cellpredx.report.predictions import accuracy_sections, determinant_sections, prediction_sections
+    from cellpredx.report.run import Run
+    from cellpredx.report.summary import summary
+    from cellpredx.report.transfer import pairing_sections, training_sections
+
+    def read(paths: list[str], *keys: str) -> list[dict[str, Any]]:
+        # The workflow hands files over in the order in which tasks end.
+        return sorted((read_json(path) for path in paths), key=lambda value: [value[key] for key in keys])
+
+    run = Run(
+        read(args.samples, "sample"),
+        read(args.pairs, "transfer"),
+        read(args.training, "transfer"),
+        read(args.results, "transfer", "query"),
+        read_json(args.parameters),
+    )
+    makers = (
+        *(status_sections, sample_sections, fragment_sections, pairing_sections, training_sections),
+        *(prediction_sections, accuracy_sections, determinant_sections, method_sections),
+    )
+    with atomic(args.outdir) as folder:
+        for make in makers:
+            for content in make(run):
+                write_json(content, Path(folder) / f"{content['id']}_mqc.json")
+    write_csv(summary(run), args.summary)

@@ -1,0 +1,1 @@
+"""The headers of a sample's files, checked before anything runs."""

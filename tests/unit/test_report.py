@@ -1,0 +1,339 @@
+"""The report: its tables, MultiQC's page made from them, and that page in a browser."""
+
+import argparse
+import base64
+import gzip
+import html
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from cellpredx.report import commands
+from cellpredx.report.content import PARTS, html_table
+from cellpredx.report.status import judge, level
+
+Json = dict[str, Any]
+CONFIG = Path(__file__).parents[2] / "assets" / "multiqc_config.yml"
+TYPES = ("B cell", "CD4 T cell", "Monocyte")
+HOSTILE = "<b>x</b> & \"y\" <script>document.title='taken'</script>"
+
+
+def fragments_sample(name: str) -> Json:
+    """Return a sample.json of a fragment file."""
+    ranks = [round(10 ** (i / 40)) for i in range(180)]
+    knee = [[rank, max(1, round(20000 / (1 + (rank / 1500) ** 4)) + 30000 // rank)] for rank in dict.fromkeys(ranks)]
+    sizes = [
+        round(9000 * math.exp(-(((s - 60) / 35) ** 2)) + 2500 * math.exp(-(((s - 200) / 40) ** 2))) for s in range(1001)
+    ]
+    return {
+        **{"sample": name, "modality": "atac", "kind": "fragments", "libraries": [name], "cells": 1450},
+        **{"barcodes": 28000, "features": None, "median_counts": 8120.0, "median_features": None, "warnings": []},
+        "fragments": {
+            **{"total": 21345678, "in_cells": 17123456, "duplicate_fraction": 0.31, "mitochondrial_fraction": 0.012},
+            **{"tss_enrichment": 12.3, "nucleosome_signal": 0.81},
+            "thresholds": {"min_fragments": 1000, "min_tss": 4.0},
+            "knee": knee,
+            "sizes": sizes,
+            "tss_profile": [1 + 11 * math.exp(-((x / 150) ** 2)) for x in range(-2000, 2001, 10)],
+        },
+    }
+
+
+def matrix_sample(name: str) -> Json:
+    """Return a sample.json of a labelled RNA reference."""
+    return {
+        **{"sample": name, "modality": "rna", "kind": "genes", "libraries": [name], "cells": 4210, "barcodes": 4210},
+        **{"features": 23456, "median_counts": 3120.0, "median_features": 1402.0, "warnings": [], "fragments": None},
+    }
+
+
+def pair(transfer: str, queries: list[str]) -> Json:
+    """Return a pair.json."""
+    return {
+        **{"transfer": transfer, "group": transfer, "scenario": "unmatched", "chosen": "auto", "barcode_overlap": 0.0},
+        **{"reference_modality": "rna", "query_modality": "atac", "references": ["reference"], "queries": queries},
+        **{"features": "genes", "shared_features": 16234, "reference_features": 23456, "query_features": 18456},
+        **{"joined_by": "gene_name", "warnings": []},
+    }
+
+
+def training(transfer: str, types: tuple[str, ...] = TYPES) -> Json:
+    """Return a training.json."""
+    steps = list(range(0, 1000, 10))
+    terms = ("cross_entropy", "projection", "contrastive", "alignment", "sparse_centre")
+    losses = {term: [(i + 1) * math.exp(-s / 200) + 0.1 for s in steps] for i, term in enumerate(terms)}
+    return {
+        **{"transfer": transfer, "group": transfer, "preset": "paper", "hyperparameters": {"lr": 0.001}},
+        **{"labels": {name: 400 for name in types}, "iterations": 1000, "stopped": "early", "device": "cpu"},
+        **{"seconds": 62.3, "temperature": 1.3, "threshold": 0.81, "target_error": 0.05, "held_out_cells": 150},
+        **{"held_out_accuracy": 0.97, "held_out_coverage": 0.9, "warnings": []},
+        "losses": {"iteration": steps, "total": [sum(v) for v in zip(*losses.values(), strict=True)], **losses},
+    }
+
+
+def evaluation(group: str, query: str, types: tuple[str, ...] = TYPES) -> Json:
+    """Return an evaluation.json with one novel type."""
+    truth, predicted = [*types, "NK cell"], [*types, "Unknown"]
+    counts = [[400 if t == p else 13 for p in predicted] for t in types] + [[10] * len(types) + [70]]
+    return {
+        **{"group": group, "query": query, "truth_cells": 1460, "evaluated_cells": 1450, "lost_cells": 10},
+        **{"shared_type_cells": 1350, "accuracy": 0.9123, "accuracy_all_truth": 0.9051, "macro_f1": 0.8912},
+        **{"coverage": 0.9, "selective_accuracy": 0.96, "macro_f1_unknown": 0.83, "novel_types": ["NK cell"]},
+        **{"novelty_auroc": 0.871, "novelty_average_precision": 0.42, "novelty_base_rate": 0.069, "oscr": None},
+        **{"ece": 0.0412, "brier": 0.11, "nll": 0.41, "unmatched_labels": ["NK cell"]},
+        "per_type": {t: {"precision": 1.0, "recall": 0.9, "f1": 0.947, "cells": 439} for t in types},
+        "confusion": {"truth": truth, "predicted": predicted, "counts": counts},
+    }
+
+
+def result(group: str, query: str, types: tuple[str, ...] = TYPES, labelled: bool = True) -> Json:
+    """Return a result.json."""
+    counts = [0] * 6 + [2, 3, 5, 8, 12, 15, 20, 30, 40, 60, 100, 180, 325, 650]
+    markers = [f"GENE{i}" for i in range(1, 9)]
+    features = [{"feature": g, "mean_attribution": 0.02 / (i + 1), "frequency": 0.9} for i, g in enumerate(markers)]
+    return {
+        **{"group": group, "query": query, "transfer": group, "cells": 1450, "cells_lost": 10, "unknown_cells": 145},
+        **{"coverage": 0.9, "unknown_paper_cells": 300, "mean_confidence": 0.883, "types": list(types)},
+        "composition": {**{name: 1305 // len(types) for name in types}, "Unknown": 145},
+        "confidence_histogram": {"edges": [i / 20 for i in range(21)], "counts": counts},
+        "domain_gap": {"auc": 0.93, "level": "pass", "reason": ""},
+        "determinants": {name: features for name in types},
+        "evaluation": evaluation(group, query, types) if labelled else None,
+        "warnings": [],
+    }
+
+
+PARAMETERS = {
+    **{"version": "0.1.0", "nextflow": "25.04.4", "engine": "docker", "profile": "standard"},
+    **{"preset": "paper", "min_tss": 4, "label_map": None},
+}
+
+
+def run_inputs(queries: int = 1, types: tuple[str, ...] = TYPES) -> dict[str, list[Json]]:
+    """Return every stage's files of a run of one group."""
+    names = [f"query_{i}" for i in range(1, queries + 1)]
+    return {
+        "samples": [matrix_sample("reference"), *(fragments_sample(name) for name in names)],
+        "pairs": [pair("pbmc", names)],
+        "training": [training("pbmc", types)],
+        "results": [result("pbmc", name, types) for name in names],
+    }
+
+
+def report(folder: Path, inputs: dict[str, list[Json]]) -> tuple[Path, pd.DataFrame]:
+    """Run the verb on `inputs`; return the folder for MultiQC and the summary."""
+    folder.mkdir(parents=True, exist_ok=True)
+    top = argparse.ArgumentParser()
+    commands.register(top.add_subparsers())
+    argv = ["report", "--outdir", str(folder / "multiqc_input"), "--summary", str(folder / "summary.csv")]
+    for option, values in inputs.items():
+        argv.append(f"--{option}")
+        for i, value in enumerate(values):
+            path = folder / f"{option}_{i}.json"
+            path.write_text(json.dumps(value), encoding="utf-8")
+            argv.append(str(path))
+    (folder / "parameters.json").write_text(json.dumps(PARAMETERS), encoding="utf-8")
+    args = top.parse_args([*argv, "--parameters", str(folder / "parameters.json")])
+    args.run(args)
+    return folder / "multiqc_input", pd.read_csv(folder / "summary.csv")
+
+
+def multiqc(folder: Path) -> str:
+    """Make the page from `folder`/multiqc_input with the pipeline's command; return its HTML."""
+    command = [str(Path(sys.executable).with_name("multiqc")), "--config", str(CONFIG)]
+    command += ["--no-version-check", "--no-ai", "--no-megaqc-upload", "--strict", "--force"]
+    command += ["--filename", "multiqc_report.html", "--outdir", ".", "multiqc_input"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "rror" not in done.stderr, done.stderr
+    return (folder / "multiqc_report.html").read_text(encoding="utf-8")
+
+
+def plots(page: str) -> Json:
+    """Return the data of the page's plots by their id; tables are left out."""
+    packed = re.search(r'id="mqc_compressed_plotdata">([^<]+)<', page)
+    assert packed
+    data: Json = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+    return {plot["id"]: plot for plot in data.values() if plot["plot_type"] != "violin plot"}
+
+
+def words(page: str) -> str:
+    """Return the page's HTML as text: entities resolved, tags gone, blanks single."""
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", page)))
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a report of one query."""
+    folder = tmp_path_factory.mktemp("one")
+    report(folder, run_inputs())
+    multiqc(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a report whose names hold markup."""
+    folder = tmp_path_factory.mktemp("hostile")
+    inputs = run_inputs(types=(HOSTILE, "T cell"))
+    values = inputs["results"][0]
+    values["determinants"][HOSTILE][0]["feature"] = HOSTILE
+    values["domain_gap"] = {"auc": 0.99, "level": "warn", "reason": HOSTILE}
+    values["evaluation"]["novel_types"] = [HOSTILE]
+    values["evaluation"]["confusion"]["truth"][-1] = HOSTILE + "2"
+    report(folder, inputs)
+    multiqc(folder)
+    return folder
+
+
+def test_the_config_knows_every_part() -> None:
+    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    assert config["custom_content"]["order"] == list(PARTS)
+
+
+def test_every_section_is_on_the_page(one: Path) -> None:
+    page = (one / "multiqc_report.html").read_text(encoding="utf-8")
+    headings = re.findall(r"<h2[^>]*>([^<]+)</h2>", page)
+    assert headings[: len(PARTS)] == [name for name, _ in PARTS.values()]
+    text = words(page)
+    for expected in (
+        *("Nothing noteworthy.", "Samples read: 2. Queries: 1. Cells annotated: 1,450."),
+        *("unmatched RNA → ATAC", "16,234", "gene name", "settled", "GENE1", "GENE5", "90.0 %"),
+        *("--min_tss", "not set", "25.04.4", "10.1371/journal.pcbi.1013824", "Liu et al."),
+        "trained on 1,200 cells of 3 types with the preset paper",
+    ):
+        assert expected in text, expected
+    assert "GENE6" not in text
+    drawn = plots(page)
+    assert {"fragments_knee", "fragments_sizes", "fragments_tss", "training_losses"} <= drawn.keys()
+    assert {"predictions_composition", "predictions_confidence", "accuracy_confusion_1"} <= drawn.keys()
+
+
+def test_numbers_reach_the_tables(one: Path) -> None:
+    data = one / "multiqc_report_data"
+    accuracy = pd.read_csv(data / "multiqc_accuracy_table.txt", sep="\t", index_col="Sample")
+    assert accuracy.loc["query_1", "accuracy"] == pytest.approx(91.23)
+    coverage = pd.read_csv(data / "multiqc_predictions_coverage.txt", sep="\t", index_col="Sample")
+    assert coverage.loc["query_1", "auc"] == pytest.approx(0.93)
+    novelty = pd.read_csv(data / "multiqc_accuracy_novelty.txt", sep="\t", index_col="Sample")
+    assert novelty.loc["query_1", "types"] == "NK cell"
+
+
+def test_summary_has_a_line_a_query(tmp_path: Path) -> None:
+    inputs = run_inputs(queries=2)
+    inputs["results"][1] |= {"evaluation": None, "coverage": 0.3, "domain_gap": None}
+    _, table = report(tmp_path, inputs)
+    assert ",".join(table.columns) == (
+        "group,query,status,reason,cells,cells_lost,coverage,unknown_cells,mean_confidence,domain_gap_auc,scenario,"
+        "accuracy,accuracy_all_truth,macro_f1,novelty_auroc,ece,evaluated_cells"
+    )
+    first, second = table.to_dict("records")
+    assert (first["status"], first["cells"], first["scenario"]) == ("pass", 1450, "unmatched")
+    assert first["accuracy"] == 0.9123
+    assert second["status"] == "warn"
+    assert second["reason"] == "Only 30.0 % of the cells got a type; the rest is Unknown."
+    assert math.isnan(second["accuracy"]) and math.isnan(second["domain_gap_auc"])
+    assert ",1450," in (tmp_path / "summary.csv").read_text(encoding="utf-8").splitlines()[1]
+
+
+def test_a_run_with_a_ready_bundle_and_no_labels_has_no_empty_sections(tmp_path: Path) -> None:
+    inputs = {"pairs": [pair("pbmc", ["query_1"])], "results": [result("pbmc", "query_1", labelled=False)]}
+    folder, _ = report(tmp_path, inputs)
+    parts = {path.name.split("_")[0] for path in folder.iterdir()}
+    assert parts == {"status", "pairing", "predictions", "determinants", "methods"}
+    page = multiqc(tmp_path)
+    assert PARTS["training"][0] not in re.findall(r"<h2[^>]*>([^<]+)</h2>", page)
+
+
+def test_a_query_without_cells_fails_and_is_reported(tmp_path: Path) -> None:
+    inputs = run_inputs(queries=2)
+    inputs["results"][0] |= {
+        **{"cells": 0, "coverage": None, "unknown_cells": 0, "mean_confidence": None, "evaluation": None},
+        **{"composition": {}, "determinants": {}, "domain_gap": None},
+        "confidence_histogram": {"edges": [0, 1], "counts": [0]},
+    }
+    _, table = report(tmp_path, inputs)
+    assert list(table["status"]) == ["fail", "pass"]
+    assert "No cell was left to annotate." in words(multiqc(tmp_path))
+
+
+def test_warnings_of_a_reference_are_told_with_its_name() -> None:
+    reference = matrix_sample("reference") | {"warnings": ["counts look log-transformed"]}
+    findings = judge(result("g", "q"), pair("g", ["q"]), training("g"), [reference])
+    assert [(f.level, f.reason) for f in findings] == [("warn", "reference: counts look log-transformed")]
+
+
+@pytest.mark.parametrize(("wrong", "verdict"), [(0.05, "pass"), (0.06, "pass"), (0.12, "warn")])
+def test_labels_that_disagree_more_than_the_target_warn(wrong: float, verdict: str) -> None:
+    values = result("g", "q")
+    values["evaluation"]["selective_accuracy"] = 1 - wrong
+    assert level(judge(values, pair("g", ["q"]), training("g"), [])) == verdict
+
+
+def test_the_same_query_in_two_groups_is_told_apart(tmp_path: Path) -> None:
+    inputs = run_inputs()
+    inputs["results"].append(result("second", "query_1"))
+    folder, table = report(tmp_path, inputs)
+    assert list(table["group"]) == ["pbmc", "second"]
+    composition = json.loads((folder / "predictions_composition_mqc.json").read_text(encoding="utf-8"))
+    assert list(composition["data"]) == ["pbmc / query_1", "second / query_1"]
+
+
+def test_cells_of_tables_are_escaped() -> None:
+    assert "&lt;b&gt;x&lt;/b&gt; &amp;" in html_table(["type"], [["<b>x</b> & y"]])
+
+
+def test_names_with_markup_are_text_everywhere(hostile: Path) -> None:
+    page = (hostile / "multiqc_report.html").read_text(encoding="utf-8")
+    assert "<b>x</b>" not in page and "document.title='taken'</script>" not in page
+    assert page.count("&lt;b&gt;x&lt;/b&gt;") >= 5
+    drawn = plots(page)
+    labels = json.dumps([drawn[name] for name in ("predictions_composition", "accuracy_confusion_1")])
+    assert "<b>x" not in labels and "&lt;b&gt;x&lt;/b&gt;" in labels
+
+
+def dump(page: Path, profile: Path) -> str:
+    """Return the page's document after Chromium has run its scripts."""
+    browser = shutil.which("chromium")
+    if not browser:
+        pytest.skip("chromium is not on PATH, so the page is not opened in a browser")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    command += ["--disable-component-update", "--disable-sync", "--no-first-run", f"--user-data-dir={profile}"]
+    # Whatever the page asks of the network fails at once, so a page that needs it would not be drawn.
+    command += ["--host-resolver-rules=MAP * ~NOTFOUND", "--window-size=1400,1000", "--virtual-time-budget=20000"]
+    done = subprocess.run(
+        [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_browser_draws_every_plot_without_a_network(one: Path, tmp_path: Path) -> None:
+    page = one / "multiqc_report.html"
+    document = dump(page, tmp_path)
+    expected = plots(page.read_text(encoding="utf-8"))
+    assert document.count('class="plot-container plotly"') >= len(expected) > 5
+    for text in ("Distance from the start site (bp)", "Calibrated confidence", "Rows: known type;", "Total loss"):
+        assert text in document, text
+    elements = re.sub(r"(<script\b[^>]*>).*?</script>", r"\1", document, flags=re.DOTALL)
+    fetched = re.findall(r"<(?:script|img|iframe|link|source)\b[^>]*?\b(?:src|href)=[\"']([^\"']+)", elements)
+    assert not [address for address in fetched if address.startswith(("http", "//"))]
+    assert not re.findall(r"(?:url\(|@import )[\"']?(?:https?:)?//", elements)
+
+
+def test_a_browser_shows_markup_in_names_as_text(hostile: Path, tmp_path: Path) -> None:
+    document = dump(hostile / "multiqc_report.html", tmp_path)
+    title = re.search(r"<title>([^<]*)</title>", document)
+    assert title and title[1] != "taken"
+    assert "<b>x</b>" not in document
+    drawn = re.findall(r"<text[^>]*>(.*?)</text>", document, flags=re.DOTALL)
+    assert any("&lt;b&gt;x&lt;/b&gt;" in label for label in drawn)
