@@ -31,9 +31,8 @@ workflow {
         }
         log.info(planText(result.plan))
         CELLPREDX(result.plan, options)
-        def report = "${options.outdir}/multiqc/multiqc_report.html"
         workflow.onComplete {
-            log.info(workflow.success ? "The report: ${report}" : 'Stopped. Once the cause is repaired, the same command with -resume goes on from here.')
+            log.info(completionText(options.outdir))
         }
     }
 }
@@ -44,6 +43,12 @@ def planText(plan) {
         "  ${one.id}: ${source} -> ${one.query_modality} ${one.queries.join(', ')}"
     }
     return "Transfers:\n${lines.join('\n')}"
+}
+
+def completionText(outdir) {
+    return workflow.success
+        ? "The report: ${outdir}/multiqc/multiqc_report.html"
+        : 'Stopped. Once the cause is repaired, the same command with -resume goes on from here.'
 }
 
 // The engine opens its trace before the sheet is read; a refused sheet leaves nothing behind.

@@ -1,15 +1,242 @@
+include { CHECK_INPUTS     } from '../modules/local/check_inputs'
+include { COUNT_FEATURES   } from '../modules/local/count_features'
+include { EVALUATE         } from '../modules/local/evaluate'
+include { EXPLAIN          } from '../modules/local/explain'
+include { GENE_ACTIVITY    } from '../modules/local/gene_activity'
+include { INGEST_FRAGMENTS } from '../modules/local/ingest_fragments'
+include { LABELS           } from '../modules/local/labels'
+include { MULTIQC          } from '../modules/local/multiqc'
+include { PAIR             } from '../modules/local/pair'
+include { PREDICT          } from '../modules/local/predict'
+include { REPORT           } from '../modules/local/report'
+include { STANDARDISE      } from '../modules/local/standardise'
+include { TRAIN            } from '../modules/local/train'
+include { crossesToGenes ; mistakesOf ; needsOf  } from '../subworkflows/local/plan_matrices'
+include { mistakesText     } from '../subworkflows/local/check_sheet'
+
 workflow CELLPREDX {
     take:
-    plan
-    options
+    plan    // map: samples, groups and transfers, as check_sheet plans them
+    options // map: every parameter of the schema, resolved
 
     main:
-    println(groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(plainData([plan: plan, options: options]))))
+    def annotation = options.annotation ?: []
+    def chrom_sizes = options.chrom_sizes ?: []
+    def label_map = options.label_map ?: []
+
+    // The headers of every sample are read before anything else runs.
+    ch_samples = channel.fromList(plan.samples.collect { sample -> sampleInput(sample, plan, options) })
+    CHECK_INPUTS(ch_samples, options.annotation != null)
+    ch_kinds = CHECK_INPUTS.out.json
+        .map { _meta, json -> new groovy.json.JsonSlurper().parseText(json.text) }
+        .toList()
+        .map { checks ->
+            def mistakes = mistakesOf(checks, plan, options)
+            if (mistakes) {
+                error(mistakesText(mistakes))
+            }
+            checks.collectEntries { check -> [(check.sample): check.kind] }
+        }
+    ch_checked = ch_samples
+        .combine(ch_kinds.map { kinds -> [kinds] })
+        .map { meta, spec, files, kinds -> [meta + [kind: kinds[meta.id]], spec, files] }
+        .branch { meta, _spec, _files ->
+            fragments: meta.kind == 'fragments'
+            matrix: true
+        }
+
+    // Labels travel apart from the data from here on.
+    def labelled = plan.samples.findAll { sample -> sample.labels }.collect { sample -> sample.id }
+    LABELS(
+        ch_checked.fragments.mix(ch_checked.matrix).filter { meta, _spec, _files -> meta.id in labelled },
+        label_map
+    )
+    ch_labels = LABELS.out.csv.map { meta, csv -> [meta.id, csv] }
+
+    STANDARDISE(ch_checked.matrix)
+    INGEST_FRAGMENTS(
+        ch_checked.fragments,
+        annotation,
+        chrom_sizes,
+        options.subMap(['genome', 'min_fragments', 'min_tss'])
+    )
+
+    // What every transfer needs: [key of a matrix, id of the transfer, part, position].
+    ch_needs = ch_kinds.flatMap { kinds -> plan.transfers.collectMany { transfer -> needsOf(transfer, kinds, plan, options) } }
+
+    // Matrices by their key, [sample, kind, peak set or window size].
+    ch_standard = STANDARDISE.out.matrices.transpose().map { meta, file -> [[meta.id, file.baseName, ''], file] }
+    ch_derived = ch_needs
+        .filter { need -> need.made_from == 'peaks' }
+        .map { need -> [[need.key[0], 'peaks', ''], need.key[0]] }
+        .unique()
+        .combine(ch_standard, by: 0)
+        .map { _key, sample, file -> [[id: sample], file] }
+    GENE_ACTIVITY(ch_derived, annotation, chrom_sizes, options.subMap(['genome']))
+
+    ch_counts = ch_needs
+        .filter { need -> need.made_from == 'fragments' }
+        .map { need -> [need.key[0], need.count, need.peaks] }
+        .unique()
+    ch_given_peaks = ch_counts
+        .filter { _sample, _count, peaks -> !peaks.sample }
+        .map { sample, count, peaks -> [sample, count, peaks.file ?: []] }
+    ch_peaks_of_matrix = ch_counts
+        .filter { _sample, _count, peaks -> peaks.sample }
+        .map { sample, count, peaks -> [[peaks.sample, 'peaks', ''], sample, count] }
+        .combine(ch_standard, by: 0)
+        .map { _key, sample, count, file -> [sample, count, file] }
+    COUNT_FEATURES(
+        ch_given_peaks
+            .mix(ch_peaks_of_matrix)
+            .combine(INGEST_FRAGMENTS.out.store.map { meta, store -> [meta.id, store] }, by: 0)
+            .map { sample, count, peaks, store -> [[id: sample] + count, store, peaks] },
+        annotation,
+        chrom_sizes,
+        options.subMap(['genome', 'counting'])
+    )
+    ch_matrices = ch_standard
+        .mix(GENE_ACTIVITY.out.matrix.map { meta, file -> [[meta.id, 'gene_activity', ''], file] })
+        .mix(COUNT_FEATURES.out.matrix.map { meta, file -> [[meta.id, meta.kind, meta.set], file] })
+
+    // References and queries of a transfer on common features.
+    ch_pairs = ch_needs
+        .map { need -> [need.key, need] }
+        .combine(ch_matrices, by: 0)
+        .map { _key, need, file -> [groupKey(need.transfer, need.parts), need, file] }
+        .groupTuple()
+        .map { key, needs, files -> pairInput(plan.transfers.find { one -> one.id == key.target }, needs, files) }
+    PAIR(ch_pairs, annotation, options.scenario)
+    ch_described = PAIR.out.json.map { meta, json -> [meta, new groovy.json.JsonSlurper().parseText(json.text)] }
+    ch_described.subscribe { meta, pair -> log.info(scenarioText(meta, pair)) }
+
+    // Only the labels of a transfer's references reach its training.
+    def references = plan.transfers.collectMany { transfer ->
+        transfer.bundle ? [] : transfer.references.collect { sample -> [sample, transfer.id, transfer.references.size()] }
+    }
+    ch_reference_labels = channel.fromList(references)
+        .combine(ch_labels, by: 0)
+        .map { _sample, transfer, size, csv -> [groupKey(transfer, size), csv] }
+        .groupTuple()
+        .map { key, csvs -> [key.target, csvs.sort { csv -> csv.name }] }
+    ch_to_train = PAIR.out.pair
+        .filter { meta, _pair -> !meta.bundle }
+        .map { meta, pair -> [meta.id, meta, pair] }
+        .join(ch_reference_labels)
+        .map { _id, meta, pair, csvs -> [meta, pair, csvs] }
+    TRAIN(
+        ch_to_train,
+        options.subMap(
+            ['preset', 'hyperparameters', 'target_error', 'unknown_threshold', 'max_train_cells', 'seed', 'threads', 'device']
+        )
+    )
+    ch_bundles = TRAIN.out.bundle
+        .map { meta, bundle -> [meta.id, bundle] }
+        .mix(channel.fromList(plan.transfers.findAll { transfer -> transfer.bundle }.collect { transfer -> [transfer.id, transfer.bundle] }))
+
+    ch_queries = PAIR.out.queries
+        .transpose()
+        .map { meta, file -> [meta.id, [id: "${meta.id}.${file.baseName}".toString(), transfer: meta.id, group: meta.group, query: file.baseName, apart: meta.apart], file] }
+    PREDICT(
+        ch_queries.combine(ch_bundles, by: 0).map { _id, meta, query, bundle -> [meta, query, bundle] },
+        options.subMap(['target_error', 'unknown_threshold'])
+    )
+    EXPLAIN(
+        PREDICT.out.annotated
+            .map { meta, annotated -> [meta.transfer, meta, annotated] }
+            .combine(ch_bundles, by: 0)
+            .map { _id, meta, annotated, bundle -> [meta, annotated, bundle] }
+    )
+
+    // A query's labels reach its evaluation and nothing else.
+    ch_evaluated = PREDICT.out.predictions
+        .join(EXPLAIN.out.csv)
+        .map { meta, predictions, gap, determinants -> [meta.query, meta, predictions, gap, determinants] }
+        .branch { query, _meta, _predictions, _gap, _determinants ->
+            labelled: query in labelled
+            unlabelled: true
+        }
+    EVALUATE(
+        ch_evaluated.labelled
+            .combine(ch_labels, by: 0)
+            .mix(ch_evaluated.unlabelled.map { row -> row + [[]] })
+            .map { _query, meta, predictions, gap, determinants, labels -> [meta, predictions, gap, determinants, labels] }
+    )
+
+    ch_versions = channel.topic('versions')
+        .unique()
+        .toSortedList { a, b -> a.toString() <=> b.toString() }
+        .map { rows -> rows.collectEntries { process, versions -> [(process.tokenize(':').last()): versions] } }
+    ch_versions
+        .map { versions -> versions.collect { process, text -> "${process}: ${text}" }.join('\n') + '\n' }
+        .collectFile(name: 'versions.yml', storeDir: "${options.outdir}/pipeline_info")
+    REPORT(
+        ch_versions.map { versions -> parametersText(options, versions) },
+        STANDARDISE.out.json.mix(INGEST_FRAGMENTS.out.json).map { _meta, json -> json }.toSortedList(),
+        PAIR.out.json.map { _meta, json -> json }.toSortedList(),
+        TRAIN.out.json.map { _meta, json -> json }.toSortedList(),
+        EVALUATE.out.json.map { _meta, json -> json }.toSortedList()
+    )
+    MULTIQC(REPORT.out.content, file("${projectDir}/assets/multiqc_config.yml"))
 }
 
-def plainData(value) {
-    if (value instanceof Map) {
-        return value.collectEntries { key, one -> [(key): plainData(one)] }
+// A sample as its tasks read it: identity, description as JSON, files in the order of their folders.
+def sampleInput(sample, plan, options) {
+    def keys = ['fragments', 'matrix', 'gene_activity', 'peaks', 'barcodes']
+    def given = sample.rows.collectMany { row -> keys.collect { key -> row[key] } } + [sample.labels?.file]
+    def files = given.findAll { file -> file }.unique()
+    def folders = files.withIndex(1).collectEntries { file, number -> [(file): "in${number}".toString()] }
+    def rows = sample.rows.collect { row ->
+        [line: row.line, library: row.library] + keys.collectEntries { key -> [(key): folders[row[key]]] }
     }
-    return value instanceof List ? value.collect { one -> plainData(one) } : value instanceof java.nio.file.Path ? value.toString() : value
+    def description = [
+        sample: sample.id,
+        modality: sample.modality,
+        roles: sample.roles,
+        batch: sample.batch,
+        labels: sample.labels ? [column: sample.labels.column, file: folders[sample.labels.file]] : null,
+        peak_gene_link: options.peak_gene_link,
+        rows: rows
+    ]
+    def meta = [id: sample.id, modality: sample.modality, needs_genes: crossesToGenes(sample.id, plan, options)]
+    // In base64, no text that a user chose is ever part of a command.
+    return [meta, "base64:${groovy.json.JsonOutput.toJson(description).bytes.encodeBase64()}".toString(), files]
+}
+
+// The files of a transfer's parts, each in the order of the sheet.
+def pairInput(transfer, needs, files) {
+    def parts = [needs, files].transpose().groupBy { need, _file -> need.part }
+    def ordered = ['reference', 'query', 'graph'].collect { part ->
+        (parts[part] ?: []).sort { pair -> pair[0].position }.collect { pair -> pair[1] }
+    }
+    def meta = [
+        id: transfer.id,
+        group: transfer.group,
+        references: transfer.references,
+        queries: transfer.queries,
+        bundle: transfer.bundle != null,
+        apart: transfer.id != transfer.group,
+        without_peaks: needs.any { need -> need.without_peaks }
+    ]
+    return [meta] + ordered + [transfer.bundle ?: []]
+}
+
+def scenarioText(meta, pair) {
+    def overlap = pair.barcode_overlap == null ? '' : ", ${Math.round(100 * pair.barcode_overlap)} % of the query's barcodes are the reference's"
+    return "${meta.id}: scenario ${pair.scenario} (${pair.chosen}${overlap})"
+}
+
+// What the report says of the run. Paths and text that a user chose reach the task by standard input.
+def parametersText(options, versions) {
+    def shown = options.findAll { name, value -> value != null && !(name in ['help', 'version']) }.collectEntries { name, value ->
+        [(name): value instanceof java.nio.file.Path ? value.toUriString() : value]
+    }
+    def run = [
+        version: workflow.manifest.version,
+        nextflow: workflow.nextflow.version.toString(),
+        engine: workflow.containerEngine ?: 'none',
+        profile: workflow.profile,
+        packages: versions
+    ]
+    return groovy.json.JsonOutput.toJson(shown + run)
 }

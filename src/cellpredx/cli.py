@@ -1,8 +1,11 @@
 """`cellpredx <verb>`: one verb a process of the workflow."""
 
 import argparse
+import contextlib
 import importlib
+import platform
 import sys
+from importlib import metadata
 
 from cellpredx import __version__
 from cellpredx.core.errors import UserError
@@ -10,11 +13,24 @@ from cellpredx.core.errors import UserError
 STAGES = ("samplesheet", "fragments", "matrix", "reference", "model", "explain", "evaluate", "report", "simulate")
 
 
+PACKAGES = ("numpy", "scipy", "anndata", "scikit-learn", "torch")
+
+
+def print_versions(_args: argparse.Namespace) -> None:
+    """Print the versions of this package, Python and the libraries that make numbers."""
+    found = [f"cellpredx {__version__}", f"python {platform.python_version()}"]
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append(f"{name} {metadata.version(name)}")
+    print(", ".join(found))
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser with every stage's verbs; a stage imports its heavy libraries only when a verb runs."""
     top = argparse.ArgumentParser(prog="cellpredx", description="Annotate single cells by label transfer.")
     top.add_argument("--version", action="version", version=__version__)
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs.add_parser("versions", help="one line of what a result was made with").set_defaults(run=print_versions)
     for stage in STAGES:
         importlib.import_module(f"cellpredx.{stage}.commands").register(verbs)
     return top

@@ -1,7 +1,7 @@
 """The rows of one sample, as the workflow hands them to a task."""
 
+import base64
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class SampleSpec:
     labels_file: Path | None
     labels_column: str | None
     batch: str | None
+    peak_gene_link: str | None
     rows: tuple[Row, ...]
 
     def cell_name(self, library: str, barcode: str) -> str:
@@ -50,12 +51,14 @@ def _staged(folder: str | None) -> Path | None:
 
 
 def read_spec(source: str) -> SampleSpec:
-    """Read a sample's description (JSON) from a file, or from standard input for `-`.
+    """Read a sample's description (JSON) from a file, or from `base64:<text>`.
 
     Files are named by the folder in which the engine stages them (`in1`, `in2`, ...), each with one entry, so
     that no name that a user chose is ever part of a command.
     """
-    raw: dict[str, Any] = json.loads(sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8"))
+    encoded = source.removeprefix("base64:")
+    text = Path(source).read_text(encoding="utf-8") if encoded == source else base64.b64decode(encoded).decode("utf-8")
+    raw: dict[str, Any] = json.loads(text)
     rows = tuple(
         Row(
             line=int(row["line"]),
@@ -72,5 +75,6 @@ def read_spec(source: str) -> SampleSpec:
         labels_file=_staged(labels.get("file")),
         labels_column=labels.get("column"),
         batch=raw.get("batch"),
+        peak_gene_link=raw.get("peak_gene_link"),
         rows=rows,
     )

@@ -7,7 +7,7 @@ from typing import Any
 def register(verbs: Any) -> None:
     """Add this stage's verbs."""
     parser = verbs.add_parser("ingest-fragments", help="read a sample's fragment files once: store, QC, cells")
-    parser.add_argument("--spec", default="-", help="the sample's rows as JSON (- is standard input)")
+    parser.add_argument("--spec", required=True, help="the sample's rows: a JSON file, or base64:<JSON>")
     parser.add_argument("--annotation", help="GTF or gene BED, for TSS enrichment")
     parser.add_argument("--genome")
     parser.add_argument("--chrom-sizes")

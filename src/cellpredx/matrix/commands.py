@@ -1,4 +1,4 @@
-"""Verbs that make matrices: standardise, count, peak-set, gene-activity."""
+"""Verbs that make matrices: standardise, count, gene-activity."""
 
 import argparse
 from pathlib import Path
@@ -8,8 +8,7 @@ from typing import Any
 def register(verbs: Any) -> None:
     """Add this stage's verbs."""
     parser = verbs.add_parser("standardise", help="a sample's count matrices -> one .h5ad of counts")
-    parser.add_argument("--spec", default="-", help="the sample's rows as JSON (- is standard input)")
-    parser.add_argument("--peak-gene-link", help="column of var that names the gene of a peak")
+    parser.add_argument("--spec", required=True, help="the sample's rows: a JSON file, or base64:<JSON>")
     parser.add_argument("--outdir", default=".")
     parser.set_defaults(run=run_standardise)
 
@@ -17,21 +16,13 @@ def register(verbs: Any) -> None:
     parser.add_argument("--store", required=True)
     parser.add_argument("--kind", required=True, choices=["peaks", "windows", "gene_activity"])
     parser.add_argument("--counting", default="auto", choices=["auto", "paired-insertion", "insertion", "fragment"])
-    parser.add_argument("--peaks", help="BED of peaks")
+    parser.add_argument("--peaks", help="peaks: a BED, a peak matrix (.h5ad), or a bundle's features.csv")
     parser.add_argument("--annotation", help="GTF or gene BED")
     parser.add_argument("--window-size", type=int, default=500)
     parser.add_argument("--genome")
     parser.add_argument("--chrom-sizes")
     parser.add_argument("--out", required=True)
     parser.set_defaults(run=run_count)
-
-    parser = verbs.add_parser("peak-set", help="the one peak set of a group, as BED")
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--bundle")
-    source.add_argument("--matrix", help="the reference's peak matrix (.h5ad)")
-    source.add_argument("--bed")
-    parser.add_argument("--out", required=True)
-    parser.set_defaults(run=run_peak_set)
 
     parser = verbs.add_parser("gene-activity", help="gene activity from a peak matrix")
     parser.add_argument("--peaks", required=True, help=".h5ad of peaks")
@@ -53,7 +44,7 @@ def run_standardise(args: argparse.Namespace) -> None:
 
     spec = read_spec(args.spec)
     outdir = Path(args.outdir)
-    result = standardise(spec, [(r, r.matrix) for r in spec.rows if r.matrix is not None], args.peak_gene_link)
+    result = standardise(spec, [(r, r.matrix) for r in spec.rows if r.matrix is not None], spec.peak_gene_link)
     matrix, warnings = result.matrix, list(result.warnings)
     kind = matrix.uns["cellpredx"]["kind"]
     ready = [(r, r.gene_activity) for r in spec.rows if r.gene_activity is not None]
@@ -94,14 +85,13 @@ def run_standardise(args: argparse.Namespace) -> None:
 def run_count(args: argparse.Namespace) -> None:
     """Write one matrix of a sample's fragments with its recipe."""
     from cellpredx.core.annotation import read_annotation
-    from cellpredx.core.bed import read_bed
     from cellpredx.core.errors import UserError
     from cellpredx.core.files import sha256
     from cellpredx.core.genome import MITOCHONDRIAL, read_sizes
     from cellpredx.fragments.store import Store
     from cellpredx.matrix.counting import count_features, count_windows
     from cellpredx.matrix.gene_activity import gene_windows
-    from cellpredx.matrix.regions import named
+    from cellpredx.matrix.regions import named, peak_set
     from cellpredx.matrix.sample_matrix import sample_matrix, write_h5ad
 
     store = Store.open(args.store)
@@ -119,7 +109,7 @@ def run_count(args: argparse.Namespace) -> None:
     elif args.kind == "peaks":
         if args.peaks is None:
             raise UserError("counting peaks needs the peaks", None, "give --peaks")
-        features = named(read_bed(args.peaks))
+        features = peak_set(Path(args.peaks))
         counting = "paired-insertion" if counting == "auto" else counting
         counts = count_features(store, features, counting)
         recipe["peaks_sha256"] = sha256(args.peaks)
@@ -140,25 +130,6 @@ def run_count(args: argparse.Namespace) -> None:
         recipe={**recipe, "counting": counting},
     )
     write_h5ad(matrix, args.out)
-
-
-def run_peak_set(args: argparse.Namespace) -> None:
-    """Write the group's peaks: a bundle's, a reference matrix's, or a BED's."""
-    import pandas as pd
-
-    from cellpredx.core.bed import read_bed
-    from cellpredx.core.files import atomic
-
-    if args.bundle:
-        peaks = pd.read_csv(Path(args.bundle) / "features.csv")[["chrom", "start", "end"]]
-    elif args.matrix:
-        import anndata as ad
-
-        peaks = ad.read_h5ad(args.matrix, backed="r").var[["chrom", "start", "end"]]
-    else:
-        peaks = read_bed(args.bed)
-    with atomic(args.out) as part:
-        peaks.to_csv(part, sep="\t", header=False, index=False)
 
 
 def run_gene_activity(args: argparse.Namespace) -> None:

@@ -1,8 +1,12 @@
 """Regions: their names, and which of them overlap."""
 
+from pathlib import Path
+
+import anndata as ad
 import numpy as np
 import pandas as pd
 
+from cellpredx.core.bed import read_bed
 from cellpredx.matrix.sample_matrix import region_names
 
 REGION_NAME = r"^(?P<chrom>.+?)[:\-_](?P<start>\d+)[\-_](?P<end>\d+)$"
@@ -16,6 +20,17 @@ def parse_names(names: pd.Index) -> pd.DataFrame:
 def named(regions: pd.DataFrame) -> pd.DataFrame:
     """Return `regions` indexed by chrom:start-end."""
     return regions.set_index(region_names(regions))
+
+
+def peak_set(path: Path) -> pd.DataFrame:
+    """Read the one peak set of a group, in its own order: a BED, a peak matrix's peaks, or a bundle's features."""
+    if path.suffix == ".h5ad":
+        peaks = ad.read_h5ad(path, backed="r").var[["chrom", "start", "end"]]
+    elif path.suffix == ".csv":
+        peaks = pd.read_csv(path)[["chrom", "start", "end"]]
+    else:
+        peaks = read_bed(path)
+    return named(peaks)
 
 
 def overlaps(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:

@@ -47,9 +47,8 @@ def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> f
 def find_threshold(confidence: NDArray[np.float64], correct: NDArray[np.bool_], target_error: float) -> float:
     """Return the confidence under which a cell is Unknown, from held-out cells of known types.
 
-    The larger of two: the smallest that keeps the error among the cells above it within `target_error`, and the
-    one that `target_error` of the held-out cells fall below. Without the second, reference cells that are never
-    wrong would leave no confidence too low for a query cell.
+    The smallest that keeps the error among the held-out cells above it within `target_error`. It is the confidence
+    of one of them, so that a cell less sure than every held-out cell is Unknown even where none of them is wrong.
     """
     order = np.argsort(-confidence, kind="stable")
     errors = np.cumsum(~correct[order]) / np.arange(1, len(order) + 1)
@@ -57,9 +56,7 @@ def find_threshold(confidence: NDArray[np.float64], correct: NDArray[np.bool_], 
     # Cells of equal confidence pass or fail together.
     last_of_ties = np.r_[ranked[1:] != ranked[:-1], True]
     allowed = np.flatnonzero((errors <= target_error) & last_of_ties)
-    by_error = float(ranked[allowed[-1]]) if len(allowed) else 1.0
-    by_coverage = float(np.quantile(confidence, target_error, method="lower"))
-    return max(by_error, by_coverage)
+    return float(ranked[allowed[-1]]) if len(allowed) else 1.0
 
 
 def calibrate(

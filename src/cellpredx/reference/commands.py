@@ -4,11 +4,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+NO_PEAKS = "no peaks were given: windows of the genome stand in for them; give `peaks` for a better result"
+
 
 def register(verbs: Any) -> None:
     """Add this stage's verbs."""
     parser = verbs.add_parser("labels", help="a sample's cell types -> labels.csv")
-    parser.add_argument("--spec", default="-", help="the sample's rows as JSON (- is standard input)")
+    parser.add_argument("--spec", required=True, help="the sample's rows: a JSON file, or base64:<JSON>")
     parser.add_argument("--label-map", help="CSV (from, to)")
     parser.add_argument("--out", default="labels.csv")
     parser.set_defaults(run=run_labels)
@@ -21,6 +23,7 @@ def register(verbs: Any) -> None:
     parser.add_argument("--bundle")
     parser.add_argument("--queries", nargs="+", required=True)
     parser.add_argument("--graphs", nargs="*", default=[], help="peaks or windows of the queries, for neighbours")
+    parser.add_argument("--without-peaks", action="store_true", help="windows stand in for peaks: say so")
     parser.add_argument("--annotation")
     parser.add_argument("--outdir", default="pair")
     parser.set_defaults(run=run_pair)
@@ -96,7 +99,7 @@ def run_pair(args: argparse.Namespace) -> None:
                 "reference_features": pair.reference_features,
                 "query_features": pair.query_features,
                 "joined_by": pair.joined_by,
-                "warnings": pair.warnings,
+                "warnings": [*pair.warnings, *([NO_PEAKS] if args.without_peaks else [])],
             },
             part / "pair.json",
         )

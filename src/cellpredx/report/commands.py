@@ -11,7 +11,9 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.add_argument("--pairs", nargs="*", default=[], metavar="JSON", help="pair.json, one a transfer")
     verb.add_argument("--training", nargs="*", default=[], metavar="JSON", help="training.json, one a transfer")
     verb.add_argument("--results", nargs="*", default=[], metavar="JSON", help="result.json, one a query of a transfer")
-    verb.add_argument("--parameters", required=True, metavar="JSON", help="parameters and versions of the run")
+    verb.add_argument(
+        "--parameters", required=True, metavar="JSON", help="parameters and versions of the run (- is standard input)"
+    )
     verb.add_argument("--outdir", required=True, help="folder for MultiQC to read")
     verb.add_argument("--summary", required=True, metavar="CSV", help="table of one line a query")
     verb.set_defaults(run=run_report)
@@ -19,6 +21,8 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run_report(args: argparse.Namespace) -> None:
     """Write the sections that have data, and the summary."""
+    import json
+    import sys
     from pathlib import Path
 
     from cellpredx.core.files import atomic, read_json, write_csv, write_json
@@ -39,7 +43,7 @@ def run_report(args: argparse.Namespace) -> None:
         read(args.pairs, "transfer"),
         read(args.training, "transfer"),
         read(args.results, "transfer", "query"),
-        read_json(args.parameters),
+        json.loads(sys.stdin.read()) if args.parameters == "-" else read_json(args.parameters),
     )
     makers = (
         *(status_sections, sample_sections, fragment_sections, pairing_sections, training_sections),

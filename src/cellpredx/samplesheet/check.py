@@ -63,10 +63,11 @@ def fragment_line(path: Path) -> list[str]:
     raise UserError("the file has no fragment", path.name, f"it has {number} lines, none of them a fragment")
 
 
-def check_sample(spec: SampleSpec, needs_genes: bool, has_annotation: bool, link: str | None) -> dict[str, Any]:
+def check_sample(spec: SampleSpec, needs_genes: bool, has_annotation: bool) -> dict[str, Any]:
     """Return {sample, kind, problems} of a sample's files.
 
-    needs_genes: gene activity will be made of an ATAC sample; then peaks need an annotation or `link`.
+    needs_genes: gene activity will be made of an ATAC sample; then peaks need an annotation or the
+    column that the sample names.
     """
     problems = Problems()
     kinds: set[str] = set()
@@ -97,7 +98,7 @@ def check_sample(spec: SampleSpec, needs_genes: bool, has_annotation: bool, link
                 UserError("modality rna, but the features are regions", row.matrix.name, "write atac, or give genes"),
             )
         if kind == "peaks" and needs_genes and row.gene_activity is None and not has_annotation:
-            if link is None or link not in var.columns:
+            if spec.peak_gene_link is None or spec.peak_gene_link not in var.columns:
                 problems.add(
                     row,
                     UserError(

@@ -7,10 +7,9 @@ from typing import Any
 def register(verbs: Any) -> None:
     """Add this stage's verbs."""
     parser = verbs.add_parser("check", help="open the headers of a sample's files -> check.json")
-    parser.add_argument("--spec", default="-", help="the sample's rows as JSON (- is standard input)")
+    parser.add_argument("--spec", required=True, help="the sample's rows: a JSON file, or base64:<JSON>")
     parser.add_argument("--needs-genes", action="store_true")
-    parser.add_argument("--annotation")
-    parser.add_argument("--peak-gene-link")
+    parser.add_argument("--has-annotation", action="store_true")
     parser.add_argument("--out", default="check.json")
     parser.set_defaults(run=run)
 
@@ -22,4 +21,4 @@ def run(args: argparse.Namespace) -> None:
     from cellpredx.samplesheet.check import check_sample
 
     spec = read_spec(args.spec)
-    write_json(check_sample(spec, args.needs_genes, args.annotation is not None, args.peak_gene_link), args.out)
+    write_json(check_sample(spec, args.needs_genes, args.has_annotation), args.out)

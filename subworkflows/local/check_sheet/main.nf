@@ -27,7 +27,8 @@ def helpText(schema) {
 }
 
 def mistakesText(mistakes) {
-    def texts = mistakes.collect { one -> "ERROR: ${one.what}\n  where:  ${one.where}\n  remedy: ${one.remedy}" }
+    def sorted = mistakes.sort(false) { one -> (one.where.find(/(?<=, lines? )\d+/) ?: '0').toInteger() }
+    def texts = sorted.collect { one -> "ERROR: ${one.what}\n  where:  ${one.where}\n  remedy: ${one.remedy}" }
     def count = mistakes.size() == 1 ? '1 mistake' : "${mistakes.size()} mistakes"
     return "${texts.join('\n\n')}\n\n${count} in the input: nothing was run"
 }
@@ -48,14 +49,17 @@ def resolveOptions(given, schema) {
         )
     }
     def results = parameters.collectEntries { name, rule ->
-        def missing = given[name] == null || given[name].toString().trim() == ''
-        def result = missing ? [value: rule['default']] : resolveValue(given[name], rule, null)
-        def lacking = missing && name in required
-        [(name): lacking ? [problem: 'is required', lacking: true] : result]
+        def text = given[name] == null ? '' : given[name].toString().trim()
+        def value = text ?: rule['default']
+        def lacking = value == null && name in required ? 'is missing' : null
+        // A parameter without a value arrives as true.
+        def bare = text == 'true' && rule.type != 'boolean' ? 'has no value' : null
+        def result = value == null ? [value: null] : resolveValue(value, rule, null)
+        [(name): lacking || bare ? [problem: lacking ?: bare, subject: "--${name}"] : result + [subject: "`${text}`"]]
     }
     def wrong = results.findAll { _name, result -> result.problem }.collect { name, result ->
-        def what = result.lacking ? "--${name} is missing" : "`${given[name]}` ${result.problem}"
-        mistake("parameter --${name}", what, parameters[name].errorMessage ?: "give ${expected(parameters[name])}")
+        def remedy = parameters[name].errorMessage ?: "give ${expected(parameters[name])}"
+        mistake("parameter --${name}", "${result.subject} ${result.problem}", remedy)
     }
     def options = results.collectEntries { name, result -> [(name): result.value] }
     def both = options.target_error != null && options.unknown_threshold != null
@@ -65,8 +69,8 @@ def resolveOptions(given, schema) {
             'give one of them'
         )]
         : []
-    def error = options.target_error == null && options.unknown_threshold == null ? 0.05 : options.target_error
-    return [options: options + [target_error: error], mistakes: unknown + wrong + both]
+    def target = options.target_error == null && options.unknown_threshold == null ? 0.05d : options.target_error
+    return [options: options + [target_error: target], mistakes: unknown + wrong + both]
 }
 
 /*
@@ -113,14 +117,15 @@ def planOf(rows, options) {
     def members = named.collectMany { row -> row.groups }.unique().collectEntries { id ->
         [(id): named.findAll { row -> id in row.groups }]
     }
-    def mistakes = bundles.mistakes + sampleMistakes(named, sheet) + sharedFileMistakes(named, sheet)
-        + members.collectMany { id, inside -> groupMistakes(id, inside, options) }
+    def mistakes = bundles.mistakes + sampleMistakes(named, sheet) + sharedFileMistakes(named, sheet) +
+        members.collectMany { id, inside -> groupMistakes(id, inside, options) }
     def groups = members.collect { id, inside -> groupOf(id, inside, bundles.of[id]) }
+    def ends = ['references', 'queries', 'reference_modality', 'query_modality', 'bundle']
     def transfers = options.train_queries == 'apart' && !options.model
         ? groups.collectMany { group ->
-            group.queries.collect { query -> group + [id: "${group.id}.${query}", group: group.id, queries: [query]] }
+            group.queries.collect { query -> [id: "${group.id}.${query}".toString(), group: group.id] + group.subMap(ends) + [queries: [query]] }
         }
-        : groups.collect { group -> group + [group: group.id] }
+        : groups.collect { group -> [id: group.id, group: group.id] + group.subMap(ends) }
     def twice = transfers.countBy { transfer -> transfer.id }.findAll { _id, count -> count > 1 }.collect { id, _count ->
         mistake(sheet.name, "two transfers (group and query) get the name `${id}`", 'name one of the groups without a `.`')
     }
@@ -240,14 +245,17 @@ def disagreements(rows, name, sheet) {
 }
 
 def mixedKinds(rows, sheet) {
-    def first = rows[0]
-    return rows.findAll { row -> row.fragments && first.matrix || row.matrix && first.fragments }.collect { row ->
-        mistake(
-            place(sheet, row.line, row.matrix ? 'matrix' : 'fragments'),
-            "sample `${row.sample}` has ${row.matrix ? 'a matrix' : 'fragments'} here and ${first.matrix ? 'a matrix' : 'fragments'} on line ${first.line}",
-            'give all files of a sample as fragments or all as matrices'
-        )
+    def kinds = rows.groupBy { row -> row.fragments ? 'fragments' : row.matrix ? 'matrix' : null }
+    if (!kinds.fragments || !kinds.matrix) {
+        return []
     }
+    def later = kinds.fragments[0].line > kinds.matrix[0].line ? 'fragments' : 'matrix'
+    def earlier = later == 'matrix' ? 'fragments' : 'matrix'
+    return [mistake(
+        place(sheet, kinds[later][0].line, later),
+        "sample `${rows[0].sample}` has ${later} here and ${earlier} on line ${kinds[earlier][0].line}",
+        'give all files of a sample as fragments or all as matrices'
+    )]
 }
 
 // Rows of one sample in one role: fragments may be lanes of a library, matrices may not, and no file comes twice.
@@ -330,8 +338,8 @@ def groupMistakes(id, rows, options) {
     def mixed = [references, queries].collectMany { side -> mixedModalities(id, side, sheet) }
     def from = references ? references[0].modality : null
     def to = queries[0].modality
-    return mixed ?: pairMistakes(id, rows, from, to, sheet) + scenarioMistakes(id, from, to, options)
-        + geneMistakes(id, rows, from, to, options) + peakMistakes(id, rows, sheet)
+    return mixed ?: pairMistakes(id, rows, from, to, sheet) + scenarioMistakes(id, from, to, options) +
+        geneMistakes(id, rows, from, to, options) + peakMistakes(id, rows, sheet)
 }
 
 def mixedModalities(id, rows, sheet) {
@@ -522,9 +530,6 @@ def resolveValue(given, rule, folder) {
     if (rule.type in ['integer', 'number']) {
         return resolveNumber(text, rule)
     }
-    if (given == true) {
-        return [problem: 'is no value: none was given']
-    }
     if (rule['enum'] && !(text in rule['enum'])) {
         return [problem: "is not one of ${rule['enum'].join(', ')}"]
     }
@@ -547,17 +552,20 @@ def resolveNumber(text, rule) {
     if (low || high) {
         return [problem: "is too ${low ? 'small' : 'large'}"]
     }
-    return [value: rule.type == 'integer' ? number.toLong() : number]
+    return [value: rule.type == 'integer' ? number.toLong() : number.toDouble()]
 }
 
 // A relative path starts at the folder of the launch or, where it leads nowhere, at the folder of the sheet.
 def resolvePath(text, rule, folder) {
     try {
         def launch = file(text, glob: false)
-        def beside = folder && !(text =~ /^([\/~]|\w+:\/\/)/) && !launch.exists() ? folder.resolve(text) : launch
+        def relative = !(text =~ /^([\/~]|\w+:\/\/)/)
+        def beside = folder && relative && !launch.exists() ? folder.resolve(text) : launch
         def path = beside.exists() ? beside : launch
-        def problem = pathProblem(path, rule)
-        return problem ? problem : [value: rule.exists ? path : text]
+        if (rule.exists && !path.exists()) {
+            return [problem: "does not exist${relative ? ' (a relative path starts at the folder of the launch or of the sheet)' : ''}"]
+        }
+        return pathProblem(path, rule) ?: [value: rule.exists ? path : text]
     }
     catch (Exception e) {
         return [problem: "cannot be opened: ${e.message}"]
@@ -565,10 +573,7 @@ def resolvePath(text, rule, folder) {
 }
 
 def pathProblem(path, rule) {
-    if (!path.exists()) {
-        return rule.exists ? [problem: 'does not exist (a relative path starts at the folder of the launch or of the sheet)'] : null
-    }
-    if (path.isDirectory() != (rule.format == 'directory-path')) {
+    if (path.exists() && path.isDirectory() != (rule.format == 'directory-path')) {
         return [problem: path.isDirectory() ? 'is a folder, not a file' : 'is a file, not a folder', kind: true]
     }
     if (rule.exists && (path.isDirectory() ? !path.list() : path.size() == 0)) {
@@ -587,7 +592,7 @@ def expected(rule) {
 }
 
 def mistake(where, what, remedy) {
-    return [where: where, what: what, remedy: remedy]
+    return [where: where.toString(), what: what, remedy: remedy]
 }
 
 def place(path, line, column) {

@@ -1,0 +1,34 @@
+process COUNT_FEATURES {
+    tag "${meta.id}: ${meta.kind}"
+    label 'process_medium'
+    label 'image_core'
+
+    input:
+    tuple val(meta), path(store), path(peaks, stageAs: 'peaks/*')
+    path annotation
+    path chrom_sizes
+    val settings
+
+    output:
+    tuple val(meta), path("${meta.kind}.h5ad"), emit: matrix
+    tuple val(task.process), eval('cellpredx versions'), topic: versions
+
+    script:
+    """
+    cellpredx count \\
+        --store ${store} \\
+        --kind ${meta.kind} \\
+        --counting ${settings.counting} \\
+        ${peaks ? "--peaks '${peaks}'" : ''} \\
+        ${annotation ? "--annotation '${annotation}'" : ''} \\
+        ${chrom_sizes ? "--chrom-sizes '${chrom_sizes}'" : ''} \\
+        ${settings.genome ? "--genome ${settings.genome}" : ''} \\
+        ${meta.window_size ? "--window-size ${meta.window_size}" : ''} \\
+        --out ${meta.kind}.h5ad
+    """
+
+    stub:
+    """
+    touch ${meta.kind}.h5ad
+    """
+}

@@ -1,0 +1,31 @@
+process EVALUATE {
+    tag "${meta.transfer}: ${meta.query}"
+    label 'process_single'
+    label 'image_core'
+
+    input:
+    tuple val(meta), path(predictions), path(domain_gap), path(determinants), path(labels)
+
+    output:
+    tuple val(meta), path('result.json'), emit: json
+    tuple val(meta), path('evaluation.json'), emit: evaluation, optional: true
+    tuple val(task.process), eval('cellpredx versions'), topic: versions
+
+    script:
+    """
+    cellpredx evaluate \\
+        --transfer ${meta.transfer} \\
+        --group ${meta.group} \\
+        --query ${meta.query} \\
+        --predictions ${predictions} \\
+        --domain-gap ${domain_gap} \\
+        --determinants ${determinants} \\
+        ${labels ? "--labels ${labels}" : ''} \\
+        --outdir .
+    """
+
+    stub:
+    """
+    touch result.json
+    """
+}

@@ -1,0 +1,25 @@
+process EXPLAIN {
+    tag "${meta.transfer}: ${meta.query}"
+    label 'process_medium'
+    label 'image_core'
+
+    input:
+    tuple val(meta), path(annotated), path(bundle)
+
+    output:
+    tuple val(meta), path('determinants.csv'), emit: csv
+    tuple val(task.process), eval('cellpredx versions'), topic: versions
+
+    script:
+    """
+    cellpredx explain \\
+        --bundle ${bundle} \\
+        --annotated ${annotated} \\
+        --out determinants.csv
+    """
+
+    stub:
+    """
+    touch determinants.csv
+    """
+}

@@ -1,0 +1,30 @@
+process GENE_ACTIVITY {
+    tag "${meta.id}"
+    label 'process_low'
+    label 'image_core'
+
+    input:
+    tuple val(meta), path(peaks)
+    path annotation
+    path chrom_sizes
+    val settings
+
+    output:
+    tuple val(meta), path('gene_activity.h5ad'), emit: matrix
+    tuple val(task.process), eval('cellpredx versions'), topic: versions
+
+    script:
+    """
+    cellpredx gene-activity \\
+        --peaks ${peaks} \\
+        ${annotation ? "--annotation '${annotation}'" : ''} \\
+        ${chrom_sizes ? "--chrom-sizes '${chrom_sizes}'" : ''} \\
+        ${settings.genome ? "--genome ${settings.genome}" : ''} \\
+        --out gene_activity.h5ad
+    """
+
+    stub:
+    """
+    touch gene_activity.h5ad
+    """
+}

@@ -1,0 +1,36 @@
+process INGEST_FRAGMENTS {
+    tag "${meta.id}"
+    label 'process_low'
+    label 'image_core'
+
+    input:
+    tuple val(meta), val(spec), path(files, stageAs: 'in?/*')
+    path annotation
+    path chrom_sizes
+    val settings
+
+    output:
+    tuple val(meta), path('store'), emit: store
+    tuple val(meta), path('*.csv'), emit: tables
+    tuple val(meta), path('sample.json'), emit: json
+    tuple val(task.process), eval('cellpredx versions'), topic: versions
+
+    script:
+    """
+    cellpredx ingest-fragments \
+        --spec ${spec} \\
+        ${annotation ? "--annotation '${annotation}'" : ''} \\
+        ${chrom_sizes ? "--chrom-sizes '${chrom_sizes}'" : ''} \\
+        ${settings.genome ? "--genome ${settings.genome}" : ''} \\
+        --min-fragments ${settings.min_fragments} \\
+        --min-tss ${settings.min_tss} \\
+        --store store \\
+        --outdir .
+    """
+
+    stub:
+    """
+    mkdir store
+    touch barcodes.csv fragment_sizes.csv sample.json
+    """
+}

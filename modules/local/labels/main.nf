@@ -1,0 +1,25 @@
+process LABELS {
+    tag "${meta.id}"
+    label 'process_single'
+    label 'image_core'
+
+    input:
+    tuple val(meta), val(spec), path(files, stageAs: 'in?/*')
+    path label_map, stageAs: 'label_map.csv'
+
+    output:
+    tuple val(meta), path("${meta.id}.labels.csv"), emit: csv
+
+    script:
+    """
+    cellpredx labels \
+        --spec ${spec} \\
+        ${label_map ? '--label-map label_map.csv' : ''} \\
+        --out ${meta.id}.labels.csv
+    """
+
+    stub:
+    """
+    touch ${meta.id}.labels.csv
+    """
+}

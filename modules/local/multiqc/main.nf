@@ -1,0 +1,32 @@
+process MULTIQC {
+    label 'process_single'
+    label 'image_report'
+
+    input:
+    path content
+    path config
+
+    output:
+    path 'multiqc_report.html', emit: html
+    path 'multiqc_report_data', emit: data
+
+    script:
+    """
+    multiqc \\
+        --config ${config} \\
+        --no-version-check \\
+        --no-ai \\
+        --no-megaqc-upload \\
+        --no-ansi \\
+        --force \\
+        --filename multiqc_report.html \\
+        --outdir . \\
+        ${content}
+    """
+
+    stub:
+    """
+    mkdir multiqc_report_data
+    touch multiqc_report.html
+    """
+}

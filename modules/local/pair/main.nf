@@ -1,0 +1,38 @@
+process PAIR {
+    tag "${meta.id}"
+    label 'process_medium'
+    label 'image_core'
+
+    input:
+    tuple val(meta), path(references, stageAs: 'references?/*'), path(queries, stageAs: 'queries?/*'), path(graphs, stageAs: 'graphs?/*'), path(bundle, stageAs: 'bundle')
+    path annotation
+    val scenario
+
+    output:
+    tuple val(meta), path('pair'), emit: pair
+    tuple val(meta), path('pair/pair.json'), emit: json
+    tuple val(meta), path('pair/queries/*.h5ad'), emit: queries
+    tuple val(task.process), eval('cellpredx versions'), topic: versions
+
+    script:
+    """
+    cellpredx pair \\
+        --transfer ${meta.id} \\
+        --group ${meta.group} \\
+        --scenario ${scenario} \\
+        ${bundle ? '--bundle bundle' : "--references ${references}"} \\
+        --queries ${queries} \\
+        ${graphs ? "--graphs ${graphs}" : ''} \\
+        ${meta.without_peaks ? '--without-peaks' : ''} \\
+        ${annotation ? "--annotation '${annotation}'" : ''} \\
+        --outdir pair
+    """
+
+    stub:
+    """
+    mkdir -p pair/queries
+    touch pair/reference.h5ad
+    ${meta.queries.collect { query -> "touch pair/queries/${query}.h5ad" }.join('\n    ')}
+    echo '{"scenario": "rna", "barcode_overlap": 0, "chosen": "auto"}' > pair/pair.json
+    """
+}

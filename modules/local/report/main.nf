@@ -1,0 +1,33 @@
+process REPORT {
+    label 'process_single'
+    label 'image_core'
+
+    input:
+    stdin
+    path samples, stageAs: 'samples/?/*'
+    path pairs, stageAs: 'pairs/?/*'
+    path training, stageAs: 'training/?/*'
+    path results, stageAs: 'results/?/*'
+
+    output:
+    path 'multiqc_input', emit: content
+    path 'summary.csv', emit: summary
+
+    script:
+    """
+    cellpredx report \\
+        --parameters - \\
+        --samples ${samples} \\
+        --pairs ${pairs} \\
+        --training ${training ?: ''} \\
+        --results ${results} \\
+        --outdir multiqc_input \\
+        --summary summary.csv
+    """
+
+    stub:
+    """
+    mkdir multiqc_input
+    touch summary.csv
+    """
+}

@@ -1,0 +1,25 @@
+process STANDARDISE {
+    tag "${meta.id}"
+    label 'process_low'
+    label 'image_core'
+
+    input:
+    tuple val(meta), val(spec), path(files, stageAs: 'in?/*')
+
+    output:
+    tuple val(meta), path('{genes,peaks,gene_activity}.h5ad'), emit: matrices
+    tuple val(meta), path('sample.json'), emit: json
+    tuple val(task.process), eval('cellpredx versions'), topic: versions
+
+    script:
+    """
+    cellpredx standardise \
+        --spec ${spec} \
+        --outdir .
+    """
+
+    stub:
+    """
+    touch ${meta.kind}.h5ad sample.json
+    """
+}

@@ -1,0 +1,110 @@
+/*
+ * Which matrices the transfers need, once the kind of every sample is known: fragments, peaks, genes or gene_activity.
+ * Plain functions on plain data.
+ */
+
+// Whether a sample's gene activity is wanted by a transfer.
+def crossesToGenes(sample, plan, options) {
+    return plan.transfers.any { transfer ->
+        def within = transfer.reference_modality == 'atac' && transfer.query_modality == 'atac'
+        def across = transfer.reference_modality == 'rna' && transfer.query_modality == 'atac'
+        (across && sample in transfer.queries) ||
+            (within && options.features == 'gene_activity' && sample in transfer.queries + transfer.references)
+    }
+}
+
+// What CHECK_INPUTS found, and features that the samples cannot give, as mistakes of the sheet.
+def mistakesOf(checks, plan, options) {
+    def sheet = options.input.name
+    def found = checks.collectMany { check ->
+        check.problems.collect { problem ->
+            def line = problem.line ? "${sheet}, line ${problem.line}" : sheet
+            [where: problem.where ? "${line}: ${problem.where}" : line, what: problem.what, remedy: problem.remedy]
+        }
+    }
+    if (found) {
+        return found.unique()
+    }
+    def kinds = checks.collectEntries { check -> [(check.sample): check.kind] }
+    return plan.transfers.collectMany { transfer ->
+        def wanted = featuresOf(transfer, kinds, plan, options)
+        (transfer.references + transfer.queries).findAll { sample -> !canGive(kinds[sample], wanted[sample in transfer.queries ? 'query' : 'reference']) }
+            .collect { sample ->
+                def kind = wanted[sample in transfer.queries ? 'query' : 'reference']
+                [
+                    where: "${sheet}, sample ${sample}",
+                    what: "group `${transfer.group}` compares ${kind}, and sample `${sample}` is a matrix of ${kinds[sample]}",
+                    remedy: "give its fragments or a matrix of ${kind}, or choose --features"
+                ]
+            }
+    }.unique()
+}
+
+def canGive(kind, wanted) {
+    return kind == 'fragments' ? wanted != 'genes' : kind == wanted || (kind == 'peaks' && wanted == 'gene_activity')
+}
+
+// The features of both sides of a transfer, and what else of the query gives the neighbours.
+def featuresOf(transfer, kinds, plan, options) {
+    if (transfer.query_modality == 'rna') {
+        return [reference: 'genes', query: 'genes', graph: null]
+    }
+    def bundle = transfer.bundle ? new groovy.json.JsonSlurper().parseText(transfer.bundle.resolve('bundle.json').text) : null
+    def across = bundle ? bundle.reference_modality == 'rna' : transfer.reference_modality == 'rna'
+    def peaks = peakSourceOf(transfer, kinds, plan)
+    if (across) {
+        return [reference: 'genes', query: 'gene_activity', graph: bundle ? null : peaks ? 'peaks' : 'windows']
+    }
+    def ready = (transfer.references + transfer.queries).any { sample -> kinds[sample] == 'gene_activity' }
+    def chosen = bundle
+        ? bundle.recipe.kind
+        : options.features != 'auto' ? options.features : ready ? 'gene_activity' : peaks ? 'peaks' : 'windows'
+    return [reference: chosen, query: chosen, graph: null, window_size: bundle?.recipe?.window_size]
+}
+
+// The one peak set of a group: the bundle's, a reference matrix's, the BED given, or a query matrix's.
+def peakSourceOf(transfer, kinds, plan) {
+    def peaksOf = { samples -> samples.find { sample -> kinds[sample] == 'peaks' } }
+    def members = transfer.references + transfer.queries
+    def bed = plan.samples.findAll { sample -> sample.id in members }.collectMany { sample -> sample.rows }.find { row -> row.peaks }
+    def reference = peaksOf.call(transfer.references)
+    def query = peaksOf.call(transfer.queries)
+    if (transfer.bundle) {
+        return [file: transfer.bundle.resolve('features.csv')]
+    }
+    return reference ? [sample: reference] : bed ? [file: bed.peaks] : query ? [sample: query] : null
+}
+
+/*
+ * The matrices of a transfer: for each its key [sample, kind, set], the part it plays and its position there, and how it is
+ * made where it is not there already: from fragments (with `count` and `peaks`), or from peaks.
+ */
+def needsOf(transfer, kinds, plan, options) {
+    def features = featuresOf(transfer, kinds, plan, options)
+    def peaks = peakSourceOf(transfer, kinds, plan)
+    def size = features.window_size ?: options.window_size
+    def single = plan.groups.size() == 1
+    def rows = [reference: transfer.references, query: transfer.queries, graph: transfer.queries].collectMany { part, samples ->
+        samples.withIndex().collect { sample, position -> [part: part, sample: sample, position: position] }
+    }
+    def needs = rows.collect { row ->
+        // A matrix of gene activity has no peaks: its neighbours come from the features.
+        def graph = kinds[row.sample] == 'fragments' ? features.graph : kinds[row.sample] == 'peaks' ? 'peaks' : null
+        def kind = row.part != 'graph' ? features[row.part] : features.graph ? graph : null
+        def counted = kinds[row.sample] == 'fragments'
+        def set = !counted || kind == 'gene_activity' ? '' : kind == 'peaks' ? transfer.group : "${size}".toString()
+        def beside = plan.samples.find { one -> one.id == row.sample }.rows.any { one -> one.gene_activity }
+        def name = kind == 'windows' ? "windows_${size}" : kind == 'peaks' && !single ? "peaks_${transfer.group}" : kind
+        [
+            key: [row.sample, kind, set],
+            transfer: transfer.id,
+            part: row.part,
+            position: row.position,
+            made_from: counted ? 'fragments' : kind == 'gene_activity' && kinds[row.sample] == 'peaks' && !beside ? 'peaks' : null,
+            count: counted ? [kind: kind, set: set, name: "${name}".toString(), window_size: kind == 'windows' ? size : null] : null,
+            peaks: kind == 'peaks' && peaks ? peaks : [:],
+            without_peaks: kind == 'windows' && options.features != 'windows' && !transfer.bundle
+        ]
+    }.findAll { need -> need.key[1] }
+    return needs.collect { need -> need + [parts: needs.size()] }
+}
