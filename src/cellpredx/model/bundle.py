@@ -14,9 +14,8 @@ from cellpredx import __version__
 from cellpredx.core.errors import UserError
 from cellpredx.core.files import atomic, read_json, sha256, write_json
 from cellpredx.model.calibration import Calibration
-from cellpredx.model.fit import Fit
 from cellpredx.model.presets import Hyperparameters
-from cellpredx.model.training import LOSSES
+from cellpredx.model.weights import LOSSES, Fit
 
 FORMAT = 1
 FILES = ("weights.safetensors", "features.csv", "training_log.csv")

@@ -33,7 +33,11 @@ def register(verbs: Any) -> None:
 
 def run_train(args: argparse.Namespace) -> None:
     """Train on a pair's reference and queries; labels come from the references alone."""
+    import os
     import time
+
+    # Threads that wait by spinning slow a shared node down, and themselves most of all.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     import anndata as ad
     import numpy as np

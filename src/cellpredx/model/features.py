@@ -1,4 +1,4 @@
-"""Input features on the device where training runs, and products with them that never densify on the CPU."""
+"""Input features on the device where training runs, and products with them that leave sparse ones sparse."""
 
 from typing import Any
 
@@ -22,13 +22,20 @@ class _SparseProduct(torch.autograd.Function):
         return torch.from_numpy(np.ascontiguousarray(product.T)), None
 
 
+# Above this share of non-zeros a dense product is the faster one.
+DENSE = 0.2
+DENSE_BYTES = 2 << 30
+
+
 class Cells:
     """The normalised features of cells, (cells, features), resident on the device where training runs."""
 
     def __init__(self, x: sp.csr_matrix, device: torch.device) -> None:
         self.device = device
         self.sparse = x
-        self.resident = torch.from_numpy(x.toarray()).to(device) if device.type == "cuda" else None
+        size = x.shape[0] * x.shape[1]
+        dense = device.type == "cuda" or (x.nnz > DENSE * size and 4 * size <= DENSE_BYTES)
+        self.resident = torch.from_numpy(x.toarray()).to(device) if dense else None
 
     def __len__(self) -> int:
         return int(self.sparse.shape[0])

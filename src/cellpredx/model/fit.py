@@ -1,27 +1,17 @@
 """A whole fit: graph, calibration on a two-fold pseudo-query, and the model itself."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from cellpredx.model.calibration import Calibration, calibrate
+from cellpredx.model.calibration import calibrate
 from cellpredx.model.features import Cells
 from cellpredx.model.graph import lsi, neighbours, pca
 from cellpredx.model.normalise import normalise
 from cellpredx.model.presets import Hyperparameters
-from cellpredx.model.training import Training, train
-
-
-@dataclass
-class Fit:
-    """A trained model, its calibration, and embeddings of a sample of reference cells."""
-
-    training: Training
-    calibration: Calibration
-    reference_embedding: NDArray[np.float32]
+from cellpredx.model.training import train
+from cellpredx.model.weights import Fit
 
 
 def query_neighbours(
@@ -38,9 +28,9 @@ def query_neighbours(
     parts, base = [], 0
     for features, graph, log in zip(queries, graphs, is_log, strict=True):
         if modality == "atac":
-            embedding = lsi(features if graph is None else graph, h.components)
+            embedding = lsi(features if graph is None else graph, h.lsi_components)
         else:
-            embedding = pca(features if log else normalise(features, h.scale, h.binarize), h.components)
+            embedding = pca(features if log else normalise(features, h.scale, h.binarize), h.pca_components)
         parts.append(neighbours(embedding, h.neighbours) + base)
         base += features.shape[0]
     width = min(p.shape[1] for p in parts)
@@ -95,7 +85,7 @@ def held_out_logits(
         if depth is not None:
             pseudo = thin(pseudo, depth, seed + fold)
         x_own, x_other = (x if is_log else normalise(x, h.scale, h.binarize) for x in (reference[own], pseudo))
-        embedding = lsi(pseudo, h.components) if modality == "atac" else pca(x_other, h.components)
+        embedding = lsi(pseudo, h.lsi_components) if modality == "atac" else pca(x_other, h.pca_components)
         result = train(
             Cells(x_own, device),
             y.astype(np.int64),

@@ -5,9 +5,11 @@ Source: Liu et al., doi 10.1371/journal.pcbi.1013824; scJoint (projection, align
 DACL (attention, centres).
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -30,17 +32,42 @@ def projection(z_reference: Tensor, z_query: Tensor) -> Tensor:
     return size + _off_diagonal_covariance(z_reference) + _off_diagonal_covariance(z_query) + 1 / spread
 
 
+class _NTXent(torch.autograd.Function):
+    """Mean over i of log sum_{k != i} exp(u_i.u_k / tau) - u_i.u_i+ / tau, for unit vectors u (2B, m).
+
+    S = u u^T is symmetric, so with E = exp((S - 1) / tau), a zero diagonal and row sums r the gradient is
+    ((E u) / r + E (u / r) - 2 u_+) / (2B tau): two products, and E is the only (2B, 2B) array. Cosines are at most
+    1, so that subtracting 1 keeps exp from overflowing.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, tau: float) -> Tensor:
+        e = (u @ u.T).sub_(1).div_(tau).exp_()
+        e.fill_diagonal_(0)
+        sums = e.sum(dim=1, keepdim=True)
+        partner = u.roll(len(u) // 2, dims=0)
+        ctx.save_for_backward(u, e, sums, partner)
+        ctx.tau = tau
+        return (sums.log().squeeze(1) + (1 - (u * partner).sum(dim=1)) / tau).mean()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        u, e, sums, partner = ctx.saved_tensors
+        products = e @ torch.cat([u, u / sums], dim=1)
+        m = u.shape[1]
+        total = products[:, :m] / sums + products[:, m:] - 2 * partner
+        return gradients[0] * total / (len(u) * ctx.tau), None
+
+
 def contrastive(z: Tensor, z_neighbour: Tensor, tau: float) -> Tensor:
     """CL (NT-Xent) = -(1/2B) sum_i log( exp(u_i.u_i+ / tau) / sum_{k != i} exp(u_i.u_k / tau) ).
 
     z and z_neighbour (B, m): query cells and one neighbour each; u their 2B unit vectors, i+ the partner of i.
-    One product of (2B, m) with itself: no (2B, 2B, m) array is made.
+    Products of (2B, m) with (2B, 2B) alone: no (2B, 2B, m) array is made. tau must be at least 0.025 in float32.
     """
     u = F.normalize(torch.cat([z, z_neighbour]), dim=1)
-    similarity = u @ u.T / tau
-    similarity = similarity.masked_fill(torch.eye(len(u), dtype=torch.bool, device=u.device), float("-inf"))
-    partner = torch.arange(len(u), device=u.device).roll(len(z))
-    return F.cross_entropy(similarity, partner)
+    loss: Tensor = _NTXent.apply(u, tau)  # type: ignore[no-untyped-call]
+    return loss
 
 
 def alignment(z_reference: Tensor, z_query: Tensor, share: float) -> Tensor:
@@ -55,7 +82,10 @@ def alignment(z_reference: Tensor, z_query: Tensor, share: float) -> Tensor:
 
 
 class Attention(nn.Module):
-    """A_j of every dimension j: e = tanh(BN(W_a z + b_a)); two scores a dimension; softmax(exclude, include)[include]."""
+    """Attention of every dimension j: e = tanh(BN(W_a z + b_a)), two scores a dimension, their softmax.
+
+    A_j = softmax(exclude_j, include_j)[include].
+    """
 
     def __init__(self, dimensions: int, width: int) -> None:
         super().__init__()

@@ -26,7 +26,8 @@ class Hyperparameters:
     confident_share: float
     centre_rate: float
     neighbours: int
-    components: int
+    pca_components: int
+    lsi_components: int
     scale: float
     binarize: bool
     evaluate_every: int
@@ -73,8 +74,10 @@ def override(base: Hyperparameters, text: str | None) -> Hyperparameters:
         except (ValueError, KeyError) as error:
             raise UserError(f"{value!r} is no value for {name}", "--hyperparameters", "write name=number") from error
     result = replace(base, **changes)
-    positive = ("dimensions", "attention_width", "batch_size", "learning_rate", "neighbours", "components", "scale")
-    for name in (*positive, "tau", "iterations", "evaluate_every", "patience"):
+    positive = ("dimensions", "attention_width", "batch_size", "learning_rate", "neighbours", "pca_components", "lsi_components", "scale")
+    if result.tau < 0.025:
+        raise UserError("tau must be at least 0.025", "--hyperparameters", f"leave it at {base.tau}")
+    for name in (*positive, "iterations", "evaluate_every", "patience"):
         if getattr(result, name) <= 0:
             raise UserError(f"{name} must be above 0", "--hyperparameters", f"leave it at {getattr(base, name)}")
     return result

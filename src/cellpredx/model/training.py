@@ -3,7 +3,6 @@
 import math
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,35 +14,7 @@ from cellpredx.core.progress import Progress
 from cellpredx.model import losses
 from cellpredx.model.features import Cells
 from cellpredx.model.presets import Hyperparameters
-
-LOSSES = ("total", "cross_entropy", "projection", "contrastive", "alignment", "sparse_centre")
-
-
-@dataclass
-class Weights:
-    """A trained model: z = W_e x + b_e, l = W_c z + b_c. Shapes (m, G), (m,), (K, m), (K,), centres (K, m)."""
-
-    encoder_weight: NDArray[np.float32]
-    encoder_bias: NDArray[np.float32]
-    classifier_weight: NDArray[np.float32]
-    classifier_bias: NDArray[np.float32]
-    centres: NDArray[np.float32]
-
-    def folded(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return M = W_c W_e, (K, G), and its bias: the two layers as one product."""
-        weight = self.classifier_weight.astype(np.float64) @ self.encoder_weight.astype(np.float64)
-        bias = self.classifier_weight.astype(np.float64) @ self.encoder_bias + self.classifier_bias
-        return weight.astype(np.float32), bias.astype(np.float32)
-
-
-@dataclass
-class Training:
-    """The result of a training and its course."""
-
-    weights: Weights
-    iterations: int
-    stopped: str
-    log: dict[str, list[float]] = field(default_factory=dict)
+from cellpredx.model.weights import LOSSES, Training, Weights
 
 
 def _batches(cells: int, size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
@@ -59,7 +30,7 @@ def _batches(cells: int, size: int, generator: torch.Generator) -> Iterator[torc
 
 
 class _Flat:
-    """Early stop: the moving average of the sparse centre loss changes by less than `flat`, `patience` times in a row."""
+    """Early stop: the moving average of the sparse centre loss is flat, `patience` times in a row."""
 
     def __init__(self, patience: int, flat: float) -> None:
         self.window: deque[float] = deque(maxlen=patience)
@@ -125,14 +96,14 @@ def train(
         rows_r, rows_q = next(reference_batches), next(query_batches)
         pick = torch.randint(near.shape[1], (size,), generator=generator)
         z_r = reference.encode(rows_r, encoder.weight, encoder.bias)
-        z_q = query.encode(rows_q, encoder.weight, encoder.bias)
+        rows_n = near[rows_q, pick] if h.alpha > 0 else rows_q[:0]
+        z_q, z_n = query.encode(torch.cat([rows_q, rows_n]), encoder.weight, encoder.bias).tensor_split([size])
         y_r = y[rows_r.to(device)]
 
         loss_ce = losses.cross_entropy(classifier(z_r), y_r)
         loss_pr = losses.projection(z_r, z_q)
         loss_cl = loss_fa = loss_sc = torch.zeros((), device=device)
         if h.alpha > 0:
-            z_n = query.encode(near[rows_q, pick], encoder.weight, encoder.bias)
             loss_cl = losses.contrastive(z_q, z_n, h.tau)
         if h.beta > 0:
             loss_fa = losses.alignment(z_r, z_q, h.aligned_share)

@@ -93,18 +93,20 @@ def readSheet(path, schema) {
             def what = row.cells[name] ? "${name} `${row.cells[name]}` ${result.problem}" : "${name} is empty"
             mistake(place(path, row.line, name), what, columns[name].errorMessage)
         }
+        def groups = (row.cells.group ?: 'all').tokenize(';').collect { name -> name.trim() }.unique().sort()
         def names = values + [
             line: row.line,
-            given: row.cells,
+            given: row.cells + [group: groups.join(';')],
             faulty: faulty.keySet(),
             library: values.library ?: values.sample,
-            groups: (row.cells.group ?: 'all').tokenize(';').collect { name -> name.trim() }
+            groups: groups
         ]
-        def labels = labelsOf(names, path)
+        def labels = labelsOf(names, path, columns.labels.errorMessage)
         def odd = labels.mistakes ? ['labels'] : []
         names + [labels: labels.labels, faulty: names.faulty + odd, mistakes: wrong + labels.mistakes]
     }
-    return [rows: rows, mistakes: table.mistakes + rows.collectMany { row -> row.mistakes + rowMistakes(row, path) }]
+    def mistakes = rows.collectMany { row -> row.mistakes + rowMistakes(row, path, columns.labels.errorMessage) }
+    return [rows: rows, mistakes: table.mistakes + mistakes]
 }
 
 /*
@@ -123,7 +125,9 @@ def planOf(rows, options) {
     def ends = ['references', 'queries', 'reference_modality', 'query_modality', 'bundle']
     def transfers = options.train_queries == 'apart' && !options.model
         ? groups.collectMany { group ->
-            group.queries.collect { query -> [id: "${group.id}.${query}".toString(), group: group.id] + group.subMap(ends) + [queries: [query]] }
+            group.queries.collect { query ->
+                [id: "${group.id}.${query}".toString(), group: group.id] + group.subMap(ends) + [queries: [query]]
+            }
         }
         : groups.collect { group -> [id: group.id, group: group.id] + group.subMap(ends) }
     def twice = transfers.countBy { transfer -> transfer.id }.findAll { _id, count -> count > 1 }.collect { id, _count ->
@@ -163,12 +167,12 @@ def groupOf(id, rows, bundle) {
 /*
  * What must hold within a row.
  */
-def rowMistakes(row, sheet) {
+def rowMistakes(row, sheet, labelling) {
     def written = row.given.findAll { _name, text -> text }
     def sources = ['fragments', 'matrix'].findAll { name -> written[name] }
     def checks = [
         [sources.size() == 0, 'fragments', 'the row has no file', 'give either fragments or a matrix'],
-        [sources.size() == 2, 'matrix', 'the row has both fragments and a matrix', 'give one of them; the other may have a row of its own'],
+        [sources.size() == 2, 'matrix', 'the row has both fragments and a matrix', 'give one of them'],
         [
             written.fragments && row.modality == 'rna',
             'fragments',
@@ -181,13 +185,13 @@ def rowMistakes(row, sheet) {
             'gene_activity is given without an ATAC matrix',
             'leave gene_activity empty: it goes beside the peak matrix of an ATAC sample'
         ],
-        [written.peaks && row.modality == 'rna', 'peaks', 'peaks are given for RNA', 'leave peaks empty: they go with ATAC samples'],
         [
-            row.role == 'reference' && !written.labels,
-            'labels',
-            'a reference without labels',
-            'give a CSV file with the columns barcode, cell_type, or, where the matrix is .h5ad, the name of an obs column'
-        ]
+            written.peaks && row.modality == 'rna',
+            'peaks',
+            'peaks are given for RNA',
+            'leave peaks empty: they go with ATAC samples'
+        ],
+        [row.role == 'reference' && !written.labels, 'labels', 'a reference without labels', labelling]
     ]
     return checks.findAll { check -> check[0] }.collect { check ->
         mistake(place(sheet, row.line, check[1]), check[2], check[3])
@@ -195,7 +199,7 @@ def rowMistakes(row, sheet) {
 }
 
 // Labels are a CSV file or, where the matrix can hold columns, the name of one.
-def labelsOf(row, sheet) {
+def labelsOf(row, sheet, labelling) {
     def text = row.given.labels
     if (!text) {
         return [labels: null, mistakes: []]
@@ -205,9 +209,8 @@ def labelsOf(row, sheet) {
     }
     def rule = [format: 'file-path', exists: true, pattern: '\\.csv(\\.gz)?$']
     def result = resolveValue(text, rule, sheet.parent)
-    def remedy = 'give a CSV file with the columns barcode, cell_type, or, where the matrix is .h5ad, the name of an obs column'
     return result.problem
-        ? [labels: null, mistakes: [mistake(place(sheet, row.line, 'labels'), "labels `${text}` ${result.problem}", remedy)]]
+        ? [labels: null, mistakes: [mistake(place(sheet, row.line, 'labels'), "labels `${text}` ${result.problem}", labelling)]]
         : [labels: [file: result.value], mistakes: []]
 }
 
@@ -218,7 +221,9 @@ def sampleMistakes(rows, sheet) {
     return rows.groupBy { row -> row.sample }.collectMany { sample, own ->
         def agreed = ['modality', 'labels', 'batch'].collectMany { name -> disagreements(own, name, sheet) }
         def byRole = own.groupBy { row -> row.role }.findAll { role, _rows -> role }
-        def inRole = byRole.values().collectMany { same -> repeatedFiles(same, sheet) + disagreements(same, 'group', sheet) }
+        def inRole = byRole.values().collectMany { same ->
+            repeatedFiles(same, sheet) + disagreements(same, 'group', sheet)
+        }
         def files = byRole.values().collect { same -> same.collect { row -> fileOf(row) }.toSet() }
         def differ = files.size() == 2 && files[0] != files[1]
         def roles = differ
@@ -236,9 +241,10 @@ def disagreements(rows, name, sheet) {
     def sound = rows.findAll { row -> !(name in row.faulty) }
     def first = sound ? sound[0] : null
     return sound.findAll { row -> (row.given[name] ?: '') != (first.given[name] ?: '') }.collect { row ->
+        def texts = [row, first].collect { one -> "`${one.given[name] ?: ''}`" }
         mistake(
             place(sheet, row.line, name),
-            "sample `${row.sample}` has ${name} `${row.given[name] ?: ''}` here and `${first.given[name] ?: ''}` on line ${first.line}",
+            "sample `${row.sample}` has ${name} ${texts[0]} here and ${texts[1]} on line ${first.line}",
             "write the same ${name} in every row of a sample, or give the samples two names"
         )
     }
@@ -421,13 +427,13 @@ def readBundles(model, rows) {
     def results = table.rows.collect { row ->
         def where = place(model, row.line, 'bundle')
         def result = resolveValue(row.cells.bundle, [format: 'directory-path', exists: true], model.parent)
+        def remedy = 'give the folder of a bundle (it holds bundle.json)'
         def mistakes = result.problem
-            ? [mistake(where, "bundle `${row.cells.bundle}` ${result.problem}", 'give the folder of a bundle (it holds bundle.json)')]
+            ? [mistake(where, "bundle `${row.cells.bundle}` ${result.problem}", remedy)]
             : bundleMistakes(result.value, where)
         def twice = table.rows.find { other -> other.line < row.line && other.cells.group == row.cells.group }
-        def repeated = twice
-            ? [mistake(place(model, row.line, 'group'), "group `${row.cells.group}` is on line ${twice.line} too", 'remove one of the two rows')]
-            : []
+        def again = "group `${row.cells.group}` is on line ${twice ? twice.line : null} too"
+        def repeated = twice ? [mistake(place(model, row.line, 'group'), again, 'remove one of the two rows')] : []
         [group: row.cells.group, bundle: result.value, mistakes: mistakes + repeated]
     }
     def lacking = ids.findAll { id -> table.rows && !(id in results.collect { one -> one.group }) }.collect { id ->
@@ -453,24 +459,27 @@ def readTable(path, columns, required) {
     def lines = text.split(/\r\n|\n|\r/, -1).toList().withIndex(1).findAll { one -> one[0].replace(',', '').trim() }
     if (lines.size() < 2) {
         def what = lines ? 'the sheet has a header and no row' : 'the sheet is empty'
-        return [rows: [], mistakes: [mistake(path.name, what, "write a header line (${columns.join(',')}) and a row for each file")]]
+        def remedy = "write a header line (${columns.join(',')}) and a row for each file"
+        return [rows: [], mistakes: [mistake(path.name, what, remedy)]]
     }
     def header = cellsOf(lines[0][0]) ?: []
     def separator = header.size() == 1 ? header[0].find(/[;\t]/) : null
     if (separator) {
         def name = separator == ';' ? 'semicolons' : 'tabs'
-        return [rows: [], mistakes: [mistake(place(path, lines[0][1], null), "columns are separated by ${name}", 'separate them by commas')]]
+        def where = place(path, lines[0][1], null)
+        return [rows: [], mistakes: [mistake(where, "columns are separated by ${name}", 'separate them by commas')]]
     }
     def named = headerOf(header, columns)
     def wrong = headerMistakes(named, columns, required, "${path.name}, line ${lines[0][1]}")
     def rows = lines.tail().collect { one ->
         def cells = cellsOf(one[0])
         def extra = cells ? cells.drop(header.size()).any { cell -> cell } : false
+        def where = place(path, one[1], null)
+        def unquoted = 'a quote is not closed, or stands inside a cell'
+        def uneven = cells ? "the row has ${cells.size()} cells, the header ${header.size()}" : null
         def odd = cells == null
-            ? [mistake(place(path, one[1], null), 'a quote is not closed, or stands inside a cell', 'quote whole cells, within one line, as in "a, b"')]
-            : extra || cells.size() < header.size()
-                ? [mistake(place(path, one[1], null), "the row has ${cells.size()} cells, the header ${header.size()}", 'write one cell a column, empty ones too')]
-                : []
+            ? [mistake(where, unquoted, 'quote whole cells, within one line, as in "a, b"')]
+            : extra || cells.size() < header.size() ? [mistake(where, uneven, 'write one cell a column, empty ones too')] : []
         def pairs = odd ? [:] : [named.collect { column -> column.name }, cells].transpose().collectEntries { pair -> pair }
         [line: one[1], cells: pairs, mistakes: odd]
     }
@@ -563,7 +572,8 @@ def resolvePath(text, rule, folder) {
         def beside = folder && relative && !launch.exists() ? folder.resolve(text) : launch
         def path = beside.exists() ? beside : launch
         if (rule.exists && !path.exists()) {
-            return [problem: "does not exist${relative ? ' (a relative path starts at the folder of the launch or of the sheet)' : ''}"]
+            def hint = relative ? ' (a relative path starts at the folder of the launch or of the sheet)' : ''
+            return [problem: "does not exist${hint}"]
         }
         return pathProblem(path, rule) ?: [value: rule.exists ? path : text]
     }
