@@ -136,7 +136,7 @@ workflow CELLPREDX {
 
     ch_queries = PAIR.out.queries
         .transpose()
-        .map { meta, file -> [meta.id, [id: "${meta.id}.${file.baseName}".toString(), transfer: meta.id, group: meta.group, query: file.baseName, apart: meta.apart], file] }
+        .map { meta, file -> [meta.id, [id: "${meta.id}.${file.baseName}".toString(), transfer: meta.id, group: meta.group, query: file.baseName], file] }
     PREDICT(
         ch_queries.combine(ch_bundles, by: 0).map { _id, meta, query, bundle -> [meta, query, bundle] },
         options.subMap(['target_error', 'unknown_threshold'])
@@ -215,7 +215,7 @@ def pairInput(transfer, needs, files) {
         references: transfer.references,
         queries: transfer.queries,
         bundle: transfer.bundle != null,
-        apart: transfer.id != transfer.group,
+        folder: transfer.id == transfer.group ? transfer.group : "${transfer.group}/${transfer.queries[0]}".toString(),
         without_peaks: needs.any { need -> need.without_peaks }
     ]
     return [meta] + ordered + [transfer.bundle ?: []]

@@ -2,6 +2,7 @@ process COUNT_FEATURES {
     tag "${meta.id}: ${meta.kind}"
     label 'process_medium'
     label 'image_core'
+    publishDir "${task.ext.outdir}/samples/${meta.id}/matrix", mode: "${task.ext.publish_dir_mode}", saveAs: { _name -> "${meta.name}.h5ad" }
 
     input:
     tuple val(meta), path(store), path(peaks, stageAs: 'peaks/*')

@@ -2,6 +2,7 @@ process EVALUATE {
     tag "${meta.transfer}: ${meta.query}"
     label 'process_single'
     label 'image_core'
+    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", pattern: 'evaluation.json'
 
     input:
     tuple val(meta), path(predictions), path(domain_gap), path(determinants), path(labels)

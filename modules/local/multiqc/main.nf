@@ -1,6 +1,7 @@
 process MULTIQC {
     label 'process_single'
     label 'image_report'
+    publishDir "${task.ext.outdir}/multiqc", mode: "${task.ext.publish_dir_mode}"
 
     input:
     path content

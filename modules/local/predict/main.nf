@@ -2,6 +2,7 @@ process PREDICT {
     tag "${meta.transfer}: ${meta.query}"
     label 'process_medium'
     label 'image_core'
+    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}"
 
     input:
     tuple val(meta), path(query), path(bundle)

@@ -1,6 +1,7 @@
 process REPORT {
     label 'process_single'
     label 'image_core'
+    publishDir "${task.ext.outdir}", mode: "${task.ext.publish_dir_mode}", pattern: 'summary.csv'
 
     input:
     stdin

@@ -7,7 +7,7 @@ from cellpredx.core.errors import UserError
 
 
 def read_barcodes(path: Path) -> set[str]:
-    """Read a list of barcodes: one a line, the first column of a TSV or CSV; .gz or plain; a header `barcode` is skipped."""
+    """Read a list of barcodes, plain or .gz: one a line, or a table's first column; a header `barcode` is none."""
     with open(path, "rb") as handle:
         opener = gzip.open if handle.read(2) == b"\x1f\x8b" else open
     try:

@@ -10,7 +10,7 @@ MITOCHONDRIAL = ("chrM", "MT", "chrMT", "M")
 
 
 def read_sizes(genome: str | None, chrom_sizes: str | Path | None) -> dict[str, int]:
-    """Return {chromosome: length in bp}, from `chrom_sizes` (name, tab, length) before a shipped genome's; {} for neither.
+    """Return {chromosome: length in bp}: those of `chrom_sizes` (name, tab, length), else a shipped genome's, else {}.
 
     A shipped genome answers to UCSC's names and, without `chr`, to Ensembl's.
     """

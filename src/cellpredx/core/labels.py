@@ -26,7 +26,7 @@ def read_text_table(path: Path, columns: list[str]) -> pd.DataFrame:
 
 
 def read_label_table(path: Path) -> pd.DataFrame:
-    """Read barcode, cell_type from a CSV or TSV. Raises UserError for a missing column or a barcode that stands twice."""
+    """Read barcode, cell_type from a CSV or TSV. Raises UserError for a missing column and a barcode given twice."""
     table = read_text_table(path, COLUMNS)
     repeated = table["barcode"].duplicated(keep="first")
     if repeated.any():

@@ -104,7 +104,7 @@ def evaluate(predictions: pd.DataFrame, truth: pd.DataFrame, types: list[str]) -
             f1_score(with_unknown, table["predicted_or_unknown"], labels=classes, average="macro", zero_division=0)
         )
         rows = sorted(table["cell_type"].unique())
-        columns = sorted(set(table["predicted_or_unknown"]) - {"Unknown"}) + ["Unknown"]
+        columns = [*sorted(set(table["predicted_or_unknown"]) - {"Unknown"}), "Unknown"]
         names = list(dict.fromkeys(rows + columns))
         counts = confusion_matrix(table["cell_type"], table["predicted_or_unknown"], labels=names)
         at = {name: i for i, name in enumerate(names)}

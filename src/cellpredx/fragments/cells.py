@@ -24,7 +24,7 @@ def whitelisted(table: pd.DataFrame, lists: dict[str, Path], sample: str) -> NDA
         if not found.any():
             seen = table.loc[own].nlargest(3, "fragments")["barcode"].tolist()
             raise UserError(
-                f"none of the {len(wanted):,} barcodes of the list is in the fragments of sample {sample}, library {library}",
+                f"none of {len(wanted):,} listed barcodes is in the fragments of sample {sample}, library {library}",
                 path.name,
                 f"the list has {', '.join(sorted(wanted)[:3])}; the fragments have {', '.join(seen)}: "
                 "write them alike (a suffix such as -1 counts)",

@@ -1,7 +1,9 @@
 """Fragment files as blocks of whole lines, and lines as integers."""
 
+import gzip
 import zlib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,6 +16,7 @@ from cellpredx.core.errors import UserError
 from cellpredx.core.whole import check_whole
 
 BLOCK = 16 << 20
+ISAL_ERRORS: Any = (isal_zlib.error,)
 
 OK, GROW, TOO_FEW_COLUMNS, BAD_NUMBER, EMPTY_RANGE, BLANK_LINE, COMMENT = range(7)
 _MESSAGES = {
@@ -35,9 +38,10 @@ _MESSAGES = {
 
 
 def _open(path: Path) -> BinaryIO:
-    with open(path, "rb") as handle:
-        gzipped = handle.read(2) == b"\x1f\x8b"
-    return igzip.open(path, "rb") if gzipped else open(path, "rb")  # type: ignore[return-value]
+    with open(path, "rb") as head:
+        opener: Any = igzip.open if head.read(2) == b"\x1f\x8b" else open
+    handle: BinaryIO = opener(path, "rb")
+    return handle
 
 
 def read_blocks(path: Path) -> Iterator[NDArray[np.uint8]]:
@@ -57,7 +61,7 @@ def read_blocks(path: Path) -> Iterator[NDArray[np.uint8]]:
                     continue
                 yield np.frombuffer(rest + chunk[:cut], dtype=np.uint8)
                 rest = chunk[cut:]
-    except (EOFError, zlib.error, isal_zlib.error, igzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile, *ISAL_ERRORS) as error:
         raise UserError(
             f"the compressed data are damaged or cut short ({error})", path.name, "copy the file again"
         ) from error
@@ -103,7 +107,7 @@ def _number(buffer, begin, end):  # type: ignore[no-untyped-def]
         return -1
     value = 0
     for i in range(begin, end):
-        digit = np.int64(buffer[i]) - 48
+        digit = int(buffer[i]) - 48
         if digit < 0 or digit > 9:
             return -1
         value = value * 10 + digit
@@ -241,7 +245,7 @@ class Names:
         """Return the names from number `begin` on."""
         raw = self.text.tobytes()
         ends = self.offsets[begin : self.count + 1].tolist()
-        return [raw[a:b].decode("utf-8", "replace") for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [raw[a:b].decode("utf-8", "replace") for a, b in pairwise(ends)]
 
 
 @njit(cache=True)

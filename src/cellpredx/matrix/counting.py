@@ -36,7 +36,7 @@ class Segments:
 
 @njit(cache=True)
 def _covering(feature, cover, begin, stop):  # type: ignore[no-untyped-def]
-    for i in range(begin, stop):
+    for i in range(begin, stop):  # noqa: SIM110 - numba takes no generators
         if cover[i] == feature:
             return True
     return False

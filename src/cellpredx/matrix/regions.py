@@ -13,7 +13,7 @@ REGION_NAME = r"^(?P<chrom>.+?)[:\-_](?P<start>\d+)[\-_](?P<end>\d+)$"
 
 
 def parse_names(names: pd.Index) -> pd.DataFrame:
-    """Return chrom, start, end of names such as chr1:100-200, chr1-100-200 or chr1_100_200; NaN where a name is none."""
+    """Return chrom, start, end of names such as chr1:1-20, chr1-1-20 or chr1_1_20; NaN where a name is none."""
     return pd.Series(names.astype(str)).str.extract(REGION_NAME)
 
 

@@ -44,7 +44,7 @@ class Cells:
         """Return x[rows] W^T + b, (rows, m), with gradients for W and b."""
         if self.resident is not None:
             return torch.nn.functional.linear(self.resident[rows.to(self.device)], weight, bias)
-        product: torch.Tensor = _SparseProduct.apply(weight, self.sparse[rows.numpy()])  # type: ignore[no-untyped-call]
+        product: torch.Tensor = _SparseProduct.apply(weight, self.sparse[rows.numpy()])
         return product + bias
 
     def embed(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> NDArray[np.float32]:

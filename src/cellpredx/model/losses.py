@@ -66,7 +66,7 @@ def contrastive(z: Tensor, z_neighbour: Tensor, tau: float) -> Tensor:
     Products of (2B, m) with (2B, 2B) alone: no (2B, 2B, m) array is made. tau must be at least 0.025 in float32.
     """
     u = F.normalize(torch.cat([z, z_neighbour]), dim=1)
-    loss: Tensor = _NTXent.apply(u, tau)  # type: ignore[no-untyped-call]
+    loss: Tensor = _NTXent.apply(u, tau)
     return loss
 
 

@@ -74,10 +74,10 @@ def override(base: Hyperparameters, text: str | None) -> Hyperparameters:
         except (ValueError, KeyError) as error:
             raise UserError(f"{value!r} is no value for {name}", "--hyperparameters", "write name=number") from error
     result = replace(base, **changes)
-    positive = ("dimensions", "attention_width", "batch_size", "learning_rate", "neighbours", "pca_components", "lsi_components", "scale")
+    sizes = ("dimensions", "attention_width", "batch_size", "neighbours", "pca_components", "lsi_components")
     if result.tau < 0.025:
         raise UserError("tau must be at least 0.025", "--hyperparameters", f"leave it at {base.tau}")
-    for name in (*positive, "iterations", "evaluate_every", "patience"):
+    for name in (*sizes, "learning_rate", "scale", "iterations", "evaluate_every", "patience"):
         if getattr(result, name) <= 0:
             raise UserError(f"{name} must be above 0", "--hyperparameters", f"leave it at {getattr(base, name)}")
     return result

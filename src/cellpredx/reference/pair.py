@@ -196,7 +196,7 @@ def join(references: list[ad.AnnData], queries: list[ad.AnnData], annotation: An
 
 
 def onto_bundle(queries: list[ad.AnnData], features: pd.DataFrame, recipe: dict[str, Any]) -> Pair:
-    """Put queries on a bundle's features (index: names); absent ones are zero. Raises UserError for what does not fit."""
+    """Put queries on a bundle's features (index: names), absent ones zero. Raises UserError for what does not fit."""
     genes = "gene_id" in features.columns
     result = {}
     found_any = 0
@@ -229,7 +229,8 @@ def onto_bundle(queries: list[ad.AnnData], features: pd.DataFrame, recipe: dict[
         # Windows without a count are not stored, so an absent window is a zero, not a misfit.
         if own["kind"] != "windows" and present < MIN_SHARED * len(features):
             raise UserError(
-                f"sample {own['sample']} has {present:,} of the model's {len(features):,} features (under {MIN_SHARED:.0%})",
+                f"sample {own['sample']} has {present:,} of the model's {len(features):,} features, "
+                f"under {MIN_SHARED:.0%}",
                 f"the model has {', '.join(map(str, features.index[:5]))}; the sample has {_examples(query)}",
                 "give a query of the model's genome and feature names",
             )
