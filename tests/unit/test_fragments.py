@@ -17,7 +17,7 @@ from cellpredx.core.errors import UserError
 from cellpredx.core.spec import SampleSpec
 from cellpredx.core.whole import BGZF_END
 from cellpredx.fragments import reader
-from cellpredx.fragments.cells import above_thresholds, knee, whitelisted
+from cellpredx.fragments.cells import above_thresholds, knee
 from cellpredx.fragments.ingest import ingest
 from cellpredx.fragments.reader import Names, read_fragments
 from cellpredx.fragments.store import Store, StoreWriter
@@ -45,7 +45,7 @@ def write_gzip(path: Path, data: bytes) -> None:
 
 
 def write_bgzf(path: Path, data: bytes) -> None:
-    with pysam.BGZFile(str(path), "wb") as handle:
+    with pysam.BGZFile(str(path), "wb", None) as handle:
         handle.write(data)
 
 
@@ -162,9 +162,7 @@ GOOD = "chr1\t1\t5\tA\t1\n"
     ],
 )
 @pytest.mark.parametrize("head", ["", "# id=a\n# b\n"])
-def test_a_bad_line_is_named_with_line_and_column(
-    tmp_path: Path, bad: str, column: int, what: str, head: str
-) -> None:
+def test_a_bad_line_is_named_with_line_and_column(tmp_path: Path, bad: str, column: int, what: str, head: str) -> None:
     path = tmp_path / "bad.tsv"
     path.write_text(head + GOOD * 3 + bad + GOOD, newline="")
     error = refusal(path)
@@ -228,7 +226,7 @@ def test_damaged_data_are_refused(tmp_path: Path, writer: str, share: float) -> 
     at = int(share * len(data))
     data[at : at + 8] = bytes(b ^ 0xFF for b in data[at : at + 8])
     path.write_bytes(data)
-    assert refusal(path).where.startswith("f.tsv.gz")  # type: ignore[union-attr]
+    assert str(refusal(path).where).startswith("f.tsv.gz")
 
 
 def test_a_wrong_checksum_is_refused(tmp_path: Path) -> None:
@@ -272,9 +270,9 @@ def plain_quality(lines: list[Fragment], tss: pd.DataFrame) -> dict[str, Plain]:
         own.short += end - start < 147
         own.mono += 147 <= end - start < 294
         for insertion in (start, end - 1):
-            for site in tss.itertuples():
-                distance = (insertion - site.position) * (-1 if site.strand == "-" else 1)
-                if site.chrom == chrom and abs(distance) <= 2000:
+            for tss_chrom, position, strand in tss.values.tolist():
+                distance = (insertion - position) * (-1 if strand == "-" else 1)
+                if tss_chrom == chrom and abs(distance) <= 2000:
                     own.distances.append(distance)
                     own.centre += abs(distance) <= 5
                     own.flank += abs(distance) > 1900
@@ -456,21 +454,29 @@ def test_no_cell_left_tells_the_distribution_and_a_threshold_that_works() -> Non
     assert "TSS enrichment at best 3.5" in str(caught.value.where)
 
 
-def test_a_list_of_cells_chooses_by_library(tmp_path: Path) -> None:
-    listed = tmp_path / "cells.tsv.gz"
-    write_gzip(listed, b"barcode\tx\r\nB1-1\t1\r\nnever-1\t1\r\n")
-    table = quality_table([10, 20, 30, 40], [1, 1, 1, 1]).assign(library=["a", "a", "b", "b"])
-    table["barcode"] = ["B0-1", "B1-1", "B0-1", "B1-1"]
-    assert whitelisted(table, {"a": listed}, "s1").tolist() == [False, True, False, False]
+def test_a_list_of_cells_chooses_in_its_library_and_thresholds_in_others(
+    tmp_path: Path, spec_text: Callable[..., str], run_verb: Callable[..., None]
+) -> None:
+    path, listed = tmp_path / "f.tsv", tmp_path / "cells.tsv.gz"
+    path.write_bytes(
+        text_of([("chr1", i, 50, cell, 1) for cell in ("B0", "B1", "B2") for i in range(int(cell[1]) + 1)])
+    )
+    write_gzip(listed, b"barcode\tx\r\nB1\t1\r\nnever\t1\r\n")
+    rows = ({"library": "a", "fragments": path, "barcodes": listed}, {"library": "b", "fragments": path})
+    run_verb(*ingest_arguments(tmp_path, spec_text(*rows), "--min-fragments", "3"))
+    assert Store.open(tmp_path / "store").cells == ["a#B1", "b#B2"]
 
 
-def test_a_list_that_names_no_barcode_is_refused_with_examples(tmp_path: Path) -> None:
-    listed = tmp_path / "cells.txt"
+def test_a_list_that_names_no_barcode_is_refused_with_examples(
+    tmp_path: Path, spec_text: Callable[..., str], run_verb: Callable[..., None]
+) -> None:
+    path, listed = tmp_path / "f.tsv", tmp_path / "cells.txt"
+    path.write_bytes(text_of([("chr1", i, 50, f"B{i % 3}-1", 1) for i in range(5)]))
     listed.write_text("B0\nB1\n")
     with pytest.raises(UserError, match="library s1") as caught:
-        whitelisted(quality_table([10, 30], [1, 1]), {"s1": listed}, "s1")
+        run_verb(*ingest_arguments(tmp_path, spec_text({"fragments": path, "barcodes": listed})))
     assert caught.value.where == "cells.txt"
-    assert "the list has B0, B1; the fragments have B1-1, B0-1" in str(caught.value.remedy)
+    assert "the list has B0, B1; the fragments have B0-1, B1-1, B2-1" in str(caught.value.remedy)
 
 
 def test_lists_of_two_lanes_of_a_library_add_up(

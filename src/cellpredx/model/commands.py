@@ -104,7 +104,7 @@ def run_train(args: argparse.Namespace) -> None:
     if share < 1:
         warnings.append(f"trained on {share:.0%} of the query cells; all are annotated")
     totals = np.asarray(reference.X.sum(axis=0)).ravel()
-    if not (totals > 0).any() or np.ptp(reference.X.toarray()[:1000]) == 0:
+    if not (totals > 0).any() or np.ptp(reference.X[:1000].toarray()) == 0:
         raise UserError("the reference's features are constant", None, "give a matrix of counts")
 
     def is_log(matrix: ad.AnnData) -> bool:

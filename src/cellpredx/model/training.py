@@ -102,7 +102,7 @@ def train(
 
         loss_ce = losses.cross_entropy(classifier(z_r), y_r)
         loss_pr = losses.projection(z_r, z_q)
-        loss_cl = loss_fa = loss_sc = torch.zeros((), device=device)
+        loss_cl = loss_fa = torch.zeros((), device=device)
         if h.alpha > 0:
             loss_cl = losses.contrastive(z_q, z_n, h.tau)
         if h.beta > 0:
@@ -115,14 +115,8 @@ def train(
         weights = attention(z)
         loss_sc = losses.sparse_centre(z, y_all, weights, centres)
         theta = torch.cat([encoder.weight.flatten(), classifier.weight.flatten()])
-        total = (
-            loss_ce
-            + h.projection_weight * loss_pr
-            + h.alpha * loss_cl
-            + h.beta * loss_fa
-            + h.gamma * loss_sc
-            + h.l1_weight * theta.abs().mean()
-        )
+        terms = [loss_ce, h.projection_weight * loss_pr, h.alpha * loss_cl, h.beta * loss_fa, h.gamma * loss_sc]
+        total = sum(terms) + h.l1_weight * theta.abs().mean()
         optimiser.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -130,7 +124,7 @@ def train(
         losses.update_centres(centres, z.detach(), y_all, weights.detach(), h.centre_rate)
 
         if iteration % h.evaluate_every == 0 or iteration == 1:
-            values = [float(v) for v in (total, loss_ce, loss_pr, loss_cl, loss_fa, loss_sc)]
+            values = [float(v) for v in (total, *terms)]
             if not all(map(math.isfinite, values)):
                 raise UserError(
                     f"the loss is no number any more at iteration {iteration}: "

@@ -1,0 +1,63 @@
+SHELL   := /bin/bash
+VERSION := 0.1.0
+ENGINE  := $(if $(shell command -v nextflow),,.engine/ready)
+RUN     := PATH="$(CURDIR)/.venv/bin:$(CURDIR)/bin:$(if $(ENGINE),$(CURDIR)/engine:)$$PATH"
+
+.PHONY: help setup demo test test-full lint images lock clean
+
+help: ## what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
+
+setup: .venv/ready $(ENGINE) ## the Python environment and, where no `nextflow` is on PATH, the engine
+
+.venv/ready: requirements.lock
+	@command -v python3 >/dev/null && python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "ERROR: Python 3.11 or newer is missing: install it (Debian: apt-get install python3 python3-venv)"; exit 1; }
+	python3 -m venv .venv
+	.venv/bin/python -m pip install -q --disable-pip-version-check uv==0.13.8
+	.venv/bin/uv pip install -q --python .venv/bin/python --require-hashes -r requirements.lock
+	echo "$(CURDIR)/src" > "$$(echo .venv/lib/python3.*/site-packages)/cellpredx.pth"
+	touch $@
+
+.engine/ready: engine/pom.xml
+	@command -v java >/dev/null || { echo "ERROR: Java 17 or newer is missing: install it (Debian: apt-get install openjdk-17-jre-headless)"; exit 1; }
+	@command -v mvn >/dev/null || { echo "ERROR: neither nextflow nor Maven is on PATH: install one (Debian: apt-get install maven)"; exit 1; }
+	mvn -q -B -f engine/pom.xml org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+	    -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/.engine
+	touch $@
+
+demo: setup ## the main job on simulated data, without containers; results in results-demo
+	@[ -s results-demo/data/sheet.csv ] || $(RUN) cellpredx simulate --scenario demo --outdir results-demo/data
+	$(RUN) nextflow -log results-demo/nextflow.log run . -profile test -work-dir results-demo/work \
+	    --input results-demo/data/sheet.csv \
+	    --annotation results-demo/data/genes.gtf.gz \
+	    --chrom_sizes results-demo/data/genome.sizes \
+	    --hyperparameters iterations=500 \
+	    --outdir results-demo
+	@echo "Open $(CURDIR)/results-demo/multiqc/multiqc_report.html"
+
+lint: setup ## style, types, workflow
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/hadolint containers/Dockerfile
+	$(RUN) ./tests/lint_workflow
+
+test: lint ## everything but real data and containers
+	$(RUN) pytest -q tests/unit tests/pipeline
+	@if command -v nf-test >/dev/null; then $(RUN) nf-test test --ci; \
+	else echo "nf-test is not on PATH: $$(ls modules/local/*/tests/*.nf.test tests/*.nf.test | wc -l) suites were not run"; fi
+
+test-full: test images ## real data, locally and in Docker; the table goes to docs/real_data.md
+	$(RUN) pytest -q tests/real --engines local,docker --table docs/real_data.md
+
+images: ## the images core, torch and report
+	for target in core torch report; do \
+	    $(or $(DOCKER_BUILD),containers/build) containers/Dockerfile . cellpredx-$$target:$(VERSION) --target $$target || exit 1; \
+	done
+
+lock: ## requirements.lock anew from pyproject.toml
+	uv pip compile pyproject.toml --all-extras --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q -o requirements.lock
+
+clean: ## what make and the tests left
+	rm -rf results-demo .nextflow* .nf-test* work

@@ -1,0 +1,243 @@
+"""The four scenarios and the shapes of sheets, on simulated data, through main.nf on the real engine."""
+
+import csv
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pytest
+
+from tests.pipeline.conftest import Run, run_pipeline, simulate
+
+FAST = ("--hyperparameters", "iterations=150")
+
+
+def genome(data: Path) -> list[str]:
+    return ["--annotation", str(data / "genes.gtf.gz"), "--chrom_sizes", str(data / "genome.sizes")]
+
+
+def succeeded(run: Run) -> Run:
+    assert run.code == 0, run.said
+    return run
+
+
+@pytest.fixture(scope="module")
+def unmatched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    folder = tmp_path_factory.mktemp("unmatched")
+    data = simulate("demo", folder / "data", cells=200)
+    return folder, ["--input", str(data / "sheet.csv"), *genome(data), *FAST]
+
+
+@pytest.fixture(scope="module")
+def unmatched_run(unmatched: tuple[Path, list[str]]) -> Run:
+    folder, arguments = unmatched
+    return succeeded(run_pipeline(folder, *arguments))
+
+
+@pytest.fixture(scope="module")
+def rna(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rna")
+    simulate("rna", folder / "data", cells=240)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rna_run(rna: Path) -> Run:
+    return succeeded(run_pipeline(rna, "--input", "data/sheet.csv", *FAST))
+
+
+def test_unmatched_rna_to_atac_leaves_every_result(unmatched_run: Run) -> None:
+    out = unmatched_run.outdir
+    for path in (
+        "summary.csv",
+        "samples/query/fragments/barcodes.csv",
+        "samples/query/matrix/gene_activity.h5ad",
+        "samples/query/matrix/peaks.h5ad",
+        "groups/all/model/bundle.json",
+        "groups/all/query/determinants.csv",
+        "groups/all/query/domain_gap.json",
+        "multiqc/multiqc_report.html",
+        "pipeline_info/versions.yml",
+        "pipeline_info/report.html",
+    ):
+        assert (out / path).is_file(), path
+    assert "scenario unmatched (auto" in unmatched_run.said
+    predictions = unmatched_run.table("groups/all/query/predictions.csv")
+    assert list(predictions[0])[:8] == [
+        "barcode",
+        "predicted",
+        "predicted_or_unknown",
+        "confidence",
+        "margin",
+        "novelty",
+        "unknown_paper",
+        "warning",
+    ]
+    types = [name for name in predictions[0] if name.startswith("p_")]
+    assert types == ["p_B", "p_Monocyte", "p_T_CD4", "p_T_CD8"]
+    for row in predictions:
+        p = np.array([float(row[name]) for name in types])
+        assert p.sum() == pytest.approx(1, abs=1e-6)
+        assert row["predicted"] == types[int(p.argmax())].removeprefix("p_")
+        assert float(row["confidence"]) == pytest.approx(p.max(), abs=1e-8)
+    evaluation = unmatched_run.json("groups/all/query/evaluation.json")
+    assert evaluation["accuracy"] >= 0.8
+    assert evaluation["novel_types"] == ["NK"]
+    assert evaluation["novelty_auroc"] >= 0.7
+
+
+def test_annotated_query_opens_in_scanpy(unmatched_run: Run) -> None:
+    data = ad.read_h5ad(unmatched_run.outdir / "groups/all/query/annotated.h5ad")
+    predictions = unmatched_run.table("groups/all/query/predictions.csv")
+    assert list(data.obs_names) == [row["barcode"] for row in predictions]
+    assert list(data.obs["predicted"].astype(str)) == [row["predicted"] for row in predictions]
+    assert data.obsm["X_cellpredx"].shape == (len(predictions), 64)
+    assert data.uns["cellpredx"]["scenario"] == "unmatched"
+    assert "cell_type" not in data.obs
+
+
+def test_report_has_its_sections(unmatched_run: Run) -> None:
+    page = (unmatched_run.outdir / "multiqc/multiqc_report.html").read_text()
+    for section in ("Status", "Knee plot", "Loss", "Composition", "Confusion matrix", "Top features", "parameters"):
+        assert section in page, section
+
+
+def test_resume_runs_nothing_again(unmatched: tuple[Path, list[str]], unmatched_run: Run) -> None:
+    folder, arguments = unmatched
+    again = succeeded(run_pipeline(folder, *arguments, "-resume"))
+    assert {task["status"] for task in again.tasks()} == {"CACHED"}
+
+
+def test_a_changed_seed_trains_again_and_counts_nothing_again(
+    unmatched: tuple[Path, list[str]], unmatched_run: Run
+) -> None:
+    folder, arguments = unmatched
+    again = succeeded(run_pipeline(folder, *arguments, "--seed", "7", "-resume", outdir="seed7"))
+    ran = {task["name"].split(" ")[0].split(":")[-1] for task in again.tasks() if task["status"] == "COMPLETED"}
+    assert ran == {"TRAIN", "PREDICT", "EXPLAIN", "EVALUATE", "REPORT", "MULTIQC"}
+
+
+def test_matched_scenario_under_the_strict_parser(tmp_path: Path) -> None:
+    data = simulate("matched", tmp_path / "data")
+    run = succeeded(run_pipeline(tmp_path, "--input", "data/sheet.csv", *genome(data), *FAST, parser="v2"))
+    assert "scenario matched (auto, 100 %" in run.said
+    assert run.json("groups/all/query/evaluation.json")["accuracy"] >= 0.6
+
+
+def test_atac_to_atac_on_peaks_with_lanes_and_libraries(tmp_path: Path) -> None:
+    data = simulate("atac", tmp_path / "data")
+    run = succeeded(run_pipeline(tmp_path, "--input", "data/sheet.csv", *genome(data), *FAST))
+    assert "scenario atac" in run.said
+    barcodes = run.table("samples/reference_atac/fragments/barcodes.csv")
+    cells = [row["barcode"] for row in barcodes if row["is_cell"] == "True"]
+    assert {cell.split("#")[0] for cell in cells} == {"lib1", "lib2"}
+    # Lanes of a library share its barcodes: a cell stands once.
+    assert len(cells) == len(set(cells))
+    assert run.json("groups/all/query/evaluation.json")["accuracy"] >= 0.9
+    assert run.json("groups/all/model/bundle.json")["recipe"]["kind"] == "peaks"
+    peaks = (data / "peaks.bed").read_text().splitlines()
+    assert len(run.table("groups/all/model/features.csv")) == len(peaks)
+
+
+def test_fragments_without_peaks_use_windows_and_say_so(tmp_path: Path) -> None:
+    data = simulate("atac", tmp_path / "data", cells=60)
+    rows = (data / "sheet.csv").read_text().replace("peaks.bed", "")
+    (data / "no_peaks.csv").write_text(rows)
+    run = succeeded(run_pipeline(tmp_path, "--input", "data/no_peaks.csv", *genome(data), *FAST))
+    assert (run.outdir / "samples/query/matrix/windows_500.h5ad").is_file()
+    assert "no peaks were given" in run.table("summary.csv")[0]["reason"]
+
+
+def test_rna_to_rna(rna_run: Run) -> None:
+    assert "scenario rna" in rna_run.said
+    assert rna_run.json("groups/all/query/evaluation.json")["accuracy"] >= 0.85
+
+
+def test_a_bundle_annotates_a_query_only_sheet_alike(rna: Path, rna_run: Run) -> None:
+    (rna / "data" / "query_only.csv").write_text("sample,role,modality,matrix\nquery,query,rna,query.h5ad\n")
+    run = succeeded(
+        run_pipeline(rna, "--input", "data/query_only.csv", "--model", "results/groups/all/model", outdir="with_model")
+    )
+    assert "TRAIN" not in " ".join(task["name"] for task in run.tasks())
+    path = "groups/all/query/predictions.csv"
+    assert (run.outdir / path).read_bytes() == (rna_run.outdir / path).read_bytes()
+
+
+@pytest.fixture
+def split(rna: Path) -> tuple[Path, str, str]:
+    """Lists of barcodes that make two references and three queries of the two simulated samples."""
+    data = rna / "data"
+    names = {sample: list(ad.read_h5ad(data / f"{sample}.h5ad").obs_names) for sample in ("reference_rna", "query")}
+    for i in range(2):
+        (data / f"r{i}.txt").write_text("\n".join(names["reference_rna"][i::2]) + "\n")
+    for i in range(3):
+        (data / f"q{i}.txt").write_text("\n".join(names["query"][i::3]) + "\n")
+    return data, "reference_rna.h5ad", "query.h5ad"
+
+
+def test_groups_with_several_references_and_queries_and_both_directions(
+    rna: Path, split: tuple[Path, str, str]
+) -> None:
+    data, first, second = split
+    rows = [
+        *(f"r{i},reference,rna,{first},r{i}.txt,cell_type,many" for i in range(2)),
+        *(f"q{i},query,rna,{second},q{i}.txt,author_label,many" for i in range(3)),
+        f"r0,query,rna,{first},r0.txt,cell_type,back",
+        f"q0,reference,rna,{second},q0.txt,author_label,back",
+    ]
+    sheet = data / "groups.csv"
+    sheet.write_text("\n".join(["sample,role,modality,matrix,barcodes,labels,group", *rows]) + "\n")
+    arguments = ("--input", "data/groups.csv", "--hyperparameters", "iterations=60")
+    run = succeeded(run_pipeline(rna, *arguments, outdir="groups"))
+    found = {(row["group"], row["query"]) for row in run.table("summary.csv")}
+    assert found == {("many", "q0"), ("many", "q1"), ("many", "q2"), ("back", "r0")}
+    assert run.json("groups/many/model/bundle.json")["references"] == ["r0", "r1"]
+    assert run.json("groups/back/model/bundle.json")["references"] == ["q0"]
+    # A sample in both roles is read once.
+    assert sum("STANDARDISE (r0)" in task["name"] for task in run.tasks()) == 1
+    assert all(float(row["accuracy"]) > 0.6 for row in run.table("summary.csv"))
+
+    apart = succeeded(run_pipeline(rna, *arguments, "--train_queries", "apart", "-resume", outdir="apart"))
+    assert {path.parent.name for path in (apart.outdir / "groups/many").glob("*/model")} == {"q0", "q1", "q2"}
+
+
+def test_labels_of_a_query_change_nothing_but_its_evaluation(rna: Path, rna_run: Run) -> None:
+    data = rna / "data"
+    changed = ad.read_h5ad(data / "query.h5ad")
+    labels = changed.obs["author_label"].astype(str).to_numpy()
+    changed.obs["author_label"] = np.random.default_rng(0).permutation(labels)
+    changed.write_h5ad(data / "permuted.h5ad")
+    del changed.obs["author_label"]
+    changed.write_h5ad(data / "deleted.h5ad")
+    for name, column in (("permuted", "author_label"), ("deleted", "")):
+        with open(data / f"{name}.csv", "w", newline="") as handle:
+            writer = csv.writer(handle)
+            writer.writerow(["sample", "role", "modality", "matrix", "labels"])
+            writer.writerow(["reference_rna", "reference", "rna", "reference_rna.h5ad", "cell_type"])
+            writer.writerow(["query", "query", "rna", f"{name}.h5ad", column])
+        run = succeeded(run_pipeline(rna, "--input", f"data/{name}.csv", *FAST, outdir=name))
+        for path in ("groups/all/query/predictions.csv", "groups/all/model/weights.safetensors"):
+            assert (run.outdir / path).read_bytes() == (rna_run.outdir / path).read_bytes(), path
+        evaluated = run.outdir / "groups/all/query/evaluation.json"
+        assert evaluated.is_file() == bool(column)
+    accuracy = Run(0, "", rna / "permuted").json("groups/all/query/evaluation.json")["accuracy"]
+    assert accuracy < 0.5
+
+
+def test_what_is_wrong_in_files_is_told_before_anything_else_runs(rna: Path) -> None:
+    data = rna / "data"
+    (data / "broken.h5ad").write_text("no HDF5\n")
+    (data / "wrong.csv").write_text(
+        "sample,role,modality,matrix,labels\n"
+        "reference_rna,reference,rna,reference_rna.h5ad,celltype\n"
+        "query,query,rna,broken.h5ad,\n"
+    )
+    run = run_pipeline(rna, "--input", "data/wrong.csv", *FAST, outdir="wrong")
+    assert run.code != 0
+    assert "obs has no column 'celltype'" in run.said
+    assert "wrong.csv, line 2: reference_rna.h5ad" in run.said
+    assert "wrong.csv, line 3: broken.h5ad" in run.said
+    assert "2 mistakes in the input" in run.said
+    assert "Traceback" not in run.said
+    assert {task["name"].split(" ")[0].split(":")[-1] for task in run.tasks()} == {"CHECK_INPUTS"}
+    assert not (run.outdir / "samples").exists()
