@@ -105,8 +105,10 @@ def matrices(data: Path, folder: Path) -> tuple[Path, list[str]]:
         ("dropseq", "query", "mixology"),
         ("celseq2_5cl_p3", "query", "mixology_5_lines"),
     ):
-        cells = ad.read_h5ad(mixology[name]).obs_names
-        sheet.add(f"mix_{name}", role, "rna", mixology[name], cells, "cell_type", group)
+        obs = ad.read_h5ad(mixology[name]).obs
+        # A doublet of two lines has no one true label.
+        singlets = obs.index[obs["demuxlet_cls"].astype(str) == "SNG"]
+        sheet.add(f"mix_{name}", role, "rna", mixology[name], singlets, "cell_type", group)
 
     bm = data / "bm-donorBM0828-scatac" / "atac_peaks.h5ad"
     cells = ad.read_h5ad(bm).obs_names

@@ -10,7 +10,7 @@ import torch
 from captum.attr import IntegratedGradients
 from scipy.special import softmax
 
-from cellpredx.explain.determinants import PER_CELL, PER_TYPE, determinants
+from cellpredx.explain.determinants import PER_TYPE, determinants
 from cellpredx.explain.integrated_gradients import attributions, path_weights
 
 
@@ -87,14 +87,13 @@ def test_a_cell_names_100_features_and_a_type_50() -> None:
     names = [f"f{i}" for i in range(features)]
     one = determinants(x, weight, np.zeros(2, np.float32), np.array([0]), ["A", "B"], names)
     assert one["feature"].tolist() == names[: -PER_TYPE - 1 : -1]
-    # In the other cells the weakest thirty features stand alone: with the one above, each is in its cell's best 100.
-    alone = sp.csr_matrix(np.repeat(np.r_[np.ones(30), np.zeros(features - 30)][None], 2, axis=0))
+    # Two cells have the weakest forty features alone: the first thirty are not among the first cell's best 100.
+    alone = sp.csr_matrix(np.repeat(np.r_[np.ones(40), np.zeros(features - 40)][None], 2, axis=0))
     three = determinants(
         sp.vstack([x, alone], format="csr"), weight, np.zeros(2, np.float32), np.zeros(3, int), ["A", "B"], names
     )
-    assert three["feature"].tolist()[:30] == names[29::-1]
-    assert three["frequency"].tolist() == pytest.approx([2 / 3] * 30 + [1 / 3] * 20)
-    assert PER_CELL == 100
+    assert three["feature"].tolist()[:40] == names[39::-1]
+    assert three["frequency"].tolist() == pytest.approx([1.0] * 10 + [2 / 3] * 30 + [1 / 3] * 10)
 
 
 def test_a_feature_that_only_speaks_against_a_type_is_no_determinant() -> None:

@@ -1,6 +1,7 @@
 """Genes: bodies and transcription start sites from a GTF or a BED file."""
 
 import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def _read_table(path: Path, columns: int) -> pd.DataFrame:
                     continue
                 fields = line.rstrip("\r\n").split("\t")
                 rows.append([number, *fields[:columns], *[""] * (columns - len(fields))])
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
         raise UserError(f"the annotation cannot be read: {error}", str(path), "copy the file again") from error
     return pd.DataFrame(rows, columns=["line", *map(str, range(columns))])
 

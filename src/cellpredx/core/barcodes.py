@@ -1,6 +1,7 @@
 """Lists of called cells."""
 
 import gzip
+import zlib
 from pathlib import Path
 
 from cellpredx.core.errors import UserError
@@ -14,7 +15,7 @@ def read_barcodes(path: Path) -> set[str]:
         with opener(path, "rt", encoding="utf-8-sig") as lines:
             first = (line.strip().replace("\t", ",").split(",")[0].strip('"') for line in lines)
             barcodes = {barcode for barcode in first if barcode and barcode.lower() not in ("barcode", "barcodes")}
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
         raise UserError(
             f"the list of barcodes cannot be read: {error}", path.name, "give one barcode a line"
         ) from error

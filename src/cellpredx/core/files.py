@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,10 +62,16 @@ def read_json(path: str | Path) -> Any:
 
 
 def _safe_text(value: Any) -> Any:
-    """Keep a spreadsheet from reading a text as a formula: a leading apostrophe before = + - @ tab CR."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return "'" + value
-    return value
+    """Keep a spreadsheet from reading a text as a formula: an apostrophe before = + - @ tab, blanks for line ends."""
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r", " ")
+    return "'" + value if re.match(r"'*[=+\-@\t]", value) else value
+
+
+def _original_text(texts: Any) -> Any:
+    """Take the apostrophe of `_safe_text` away from a series or an index of texts."""
+    return texts.str.replace(r"^'('*[=+\-@\t])", r"\1", regex=True)
 
 
 def write_csv(table: pd.DataFrame, path: str | Path, digits: int = 6) -> None:
@@ -78,12 +85,22 @@ def write_csv(table: pd.DataFrame, path: str | Path, digits: int = 6) -> None:
         safe.to_csv(part, index=False, float_format=f"%.{digits}g", lineterminator="\n")
 
 
-def read_csv(path: str | Path) -> pd.DataFrame:
-    """Read a table that `write_csv` wrote, its texts as they were before they were made safe."""
-    table = pd.read_csv(path, keep_default_na=False, na_values={})
+def read_csv(path: str | Path, texts: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Read a table that `write_csv` wrote, its texts as they were before they were made safe.
+
+    The columns `texts` stay texts where they look like numbers; in others an empty field is NaN beside numbers.
+    """
+    table = pd.read_csv(path, keep_default_na=False, na_values={}, dtype=dict.fromkeys(texts, str))
+    table.columns = _original_text(table.columns)
     for name in table.columns:
-        if not pd.api.types.is_numeric_dtype(table[name]):
-            table[name] = table[name].astype(str).str.replace(r"^'([=+\-@\t\r])", r"\1", regex=True)
+        column = table[name]
+        if pd.api.types.is_numeric_dtype(column):
+            continue
+        numbers = pd.to_numeric(column.where(column != ""), errors="coerce")
+        if name not in texts and numbers.notna().any() and (numbers.notna() | (column == "")).all():
+            table[name] = numbers
+        else:
+            table[name] = _original_text(column.astype(str))
     return table
 
 

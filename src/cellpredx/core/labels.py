@@ -12,8 +12,13 @@ COLUMNS = ["barcode", "cell_type"]
 def read_text_table(path: Path, columns: list[str]) -> pd.DataFrame:
     """Read `columns` of a CSV or TSV as text. Raises UserError where one is missing."""
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=None, engine="python")
-    except (ValueError, UnicodeDecodeError) as error:
+        with open(path, encoding="utf-8-sig", newline="") as handle:
+            head = handle.readline()
+        separator = next((mark for mark in "\t,;" if mark in head), " ")
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=separator, skip_blank_lines=False
+        ).fillna("")
+    except ValueError as error:
         raise UserError(f"the table cannot be read: {error}", path.name, f"give a CSV: {','.join(columns)}") from error
     missing = [c for c in columns if c not in table.columns]
     if missing:
@@ -22,7 +27,7 @@ def read_text_table(path: Path, columns: list[str]) -> pd.DataFrame:
             f"{path.name}, line 1",
             f"write a header with {','.join(columns)}",
         )
-    return table[columns]
+    return table.loc[(table[columns] != "").any(axis=1), columns]
 
 
 def read_label_table(path: Path) -> pd.DataFrame:
@@ -30,9 +35,10 @@ def read_label_table(path: Path) -> pd.DataFrame:
     table = read_text_table(path, COLUMNS)
     repeated = table["barcode"].duplicated(keep="first")
     if repeated.any():
-        line = int(repeated.to_numpy().argmax()) + 2
+        at = int(repeated.to_numpy().argmax())
+        line = int(table.index.to_numpy()[at]) + 2
         raise UserError(
-            f"barcode {table['barcode'][line - 2]!r} has two labels",
+            f"barcode {table['barcode'].iloc[at]!r} has two labels",
             f"{path.name}, line {line}",
             "keep one line a cell",
         )

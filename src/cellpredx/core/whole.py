@@ -13,7 +13,8 @@ def check_whole(path: Path) -> None:
         head = handle.read(18)
         is_bgzf = head[:4] == b"\x1f\x8b\x08\x04" and head[12:14] == b"BC"
         if is_bgzf:
-            handle.seek(-28, 2)
+            size = handle.seek(0, 2)
+            handle.seek(max(0, size - len(BGZF_END)))
             if handle.read() != BGZF_END:
                 raise UserError(
                     "the file is truncated: its BGZF end block is missing", str(path.name), "copy the file again"

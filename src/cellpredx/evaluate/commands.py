@@ -29,14 +29,13 @@ def run(args: argparse.Namespace) -> None:
     from cellpredx.evaluate.metrics import evaluate
 
     outdir = Path(args.outdir)
-    predictions = read_csv(args.predictions)
+    predictions = read_csv(args.predictions, ("barcode", "predicted", "predicted_or_unknown", "warning"))
     gap = read_json(args.domain_gap)
-    determinants = read_csv(args.determinants)
+    determinants = read_csv(args.determinants, ("cell_type", "feature"))
     types = [name.removeprefix("p_") for name in predictions.columns if name.startswith("p_")]
     evaluation = None
     if args.labels:
         truth = pd.read_csv(args.labels, dtype=str, keep_default_na=False)
-        predictions["barcode"] = predictions["barcode"].astype(str)
         if not truth["barcode"].isin(predictions["barcode"]).any():
             raise UserError(
                 f"none of the {len(truth):,} labels of query {args.query} names one of its cells",

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 BINS = 15
 
@@ -23,9 +24,11 @@ def oscr(correct: NDArray[np.float64], unknown: NDArray[np.float64], known_cells
 
 def expected_calibration_error(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> float:
     """Return the ECE over 15 bins of equal mass: mean |accuracy - confidence| of a bin, weighted by its cells."""
-    order = np.argsort(confidence, kind="stable")
-    bins = [b for b in np.array_split(order, BINS) if len(b)]
-    return float(sum(len(b) * abs(correct[b].mean() - confidence[b].mean()) for b in bins) / len(order))
+    # Cells of equal confidence share a rank and so a bin, whatever their order.
+    ranks = rankdata(confidence) - 0.5
+    bins = np.minimum((ranks * BINS / len(ranks)).astype(np.int64), BINS - 1)
+    gaps = np.bincount(bins, weights=correct - confidence)
+    return float(np.abs(gaps).sum() / len(ranks))
 
 
 def evaluate(predictions: pd.DataFrame, truth: pd.DataFrame, types: list[str]) -> dict[str, Any]:

@@ -10,22 +10,22 @@ from cellpredx.core.barcodes import read_barcodes
 from cellpredx.core.errors import UserError
 
 
-def whitelisted(table: pd.DataFrame, lists: dict[str, Path], sample: str) -> NDArray[np.bool_]:
+def whitelisted(table: pd.DataFrame, lists: dict[str, list[Path]], sample: str) -> NDArray[np.bool_]:
     """Mark the barcodes that their library's list of called cells names.
 
     `table` has barcode and library; `lists` a file of barcodes a library. Raises UserError where a list matches
     nothing.
     """
     cells = np.zeros(len(table), bool)
-    for library, path in lists.items():
-        wanted = read_barcodes(path)
+    for library, paths in lists.items():
+        wanted = set().union(*map(read_barcodes, paths))
         own = (table["library"] == library).to_numpy()
         found = own & table["barcode"].isin(wanted).to_numpy()
         if not found.any():
             seen = table.loc[own].nlargest(3, "fragments")["barcode"].tolist()
             raise UserError(
                 f"none of {len(wanted):,} listed barcodes is in the fragments of sample {sample}, library {library}",
-                path.name,
+                ", ".join(path.name for path in paths),
                 f"the list has {', '.join(sorted(wanted)[:3])}; the fragments have {', '.join(seen)}: "
                 "write them alike (a suffix such as -1 counts)",
             )

@@ -43,7 +43,10 @@ def run(args: argparse.Namespace) -> None:
         writer = StoreWriter(part)
         barcodes, qc = ingest(spec, annotation, sizes, writer)
         table = pd.concat([barcodes, qc.table(len(barcodes))], axis=1)
-        lists = {r.library: r.barcodes for r in spec.rows if r.barcodes is not None}
+        lists: dict[str, list[Path]] = {}
+        for row in spec.rows:
+            if row.barcodes is not None:
+                lists.setdefault(row.library, []).append(row.barcodes)
         unlisted = sorted({r.library for r in spec.rows} - set(lists))
         min_tss = args.min_tss if annotation is not None else None
         if annotation is None:
@@ -69,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
         )
 
     in_cells = table[cells]
-    total = int(table["fragments"].sum())
+    total, pairs = int(table["fragments"].sum()), int(table["read_pairs"].sum())
     write_csv(table.iloc[order].drop(columns="barcode").rename(columns={"cell": "barcode"}), outdir / "barcodes.csv")
     sizes_table = pd.DataFrame({"size_bp": np.arange(len(qc.sizes)), "fragments": qc.sizes})
     write_csv(sizes_table, outdir / "fragment_sizes.csv")
@@ -96,7 +99,7 @@ def run(args: argparse.Namespace) -> None:
             "fragments": {
                 "total": total,
                 "in_cells": int(in_cells["fragments"].sum()),
-                "duplicate_fraction": 1 - total / int(table["read_pairs"].sum()),
+                "duplicate_fraction": 1 - total / pairs if pairs >= total else None,
                 "mitochondrial_fraction": float((table["mitochondrial_fraction"] * table["fragments"]).sum() / total),
                 "tss_enrichment": median(in_cells["tss_enrichment"]),
                 "nucleosome_signal": median(in_cells["nucleosome_signal"]),

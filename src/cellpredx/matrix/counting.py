@@ -180,4 +180,10 @@ def count_windows(store: Store, size: int, strategy: str, skip: tuple[str, ...])
         used = np.flatnonzero(total.getnnz(axis=0))
         parts.append(total.tocsc()[:, used].tocsr())
         tables.append(pd.DataFrame({"chrom": contig, "start": used * size, "end": (used + 1) * size}))
+    if not parts:
+        raise UserError(
+            f"no fragment of sample {store.sample} lies in a window",
+            None,
+            f"the fragments are on {', '.join(list(store.contigs)[:5])}; those of {', '.join(skip)} do not count",
+        )
     return sp.csr_matrix(sp.hstack(parts, format="csr")), pd.concat(tables, ignore_index=True)

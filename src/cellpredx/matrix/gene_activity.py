@@ -22,6 +22,15 @@ def gene_windows(annotation: Annotation, sizes: dict[str, int]) -> pd.DataFrame:
     start = np.where(forward, genes["start"] - UPSTREAM, genes["start"])
     end = np.where(forward, genes["end"], genes["end"] + UPSTREAM)
     limit = genes["chrom"].map(sizes).astype(float).fillna(np.inf).to_numpy()
+    beyond = genes["end"].to_numpy() > limit
+    if beyond.any():
+        gene = genes[beyond].iloc[0]
+        raise UserError(
+            f"gene {gene['name']} ends at {gene['end']:,}, beyond the end of {gene['chrom']} "
+            f"({limit[beyond][0]:,.0f} bp)",
+            None,
+            "give the annotation of the genome: --annotation, --genome or --chrom_sizes",
+        )
     return pd.DataFrame(
         {
             "chrom": genes["chrom"].to_numpy(),
@@ -48,6 +57,7 @@ def from_linked_genes(peaks: ad.AnnData, column: str) -> tuple[sp.csr_matrix, pd
     membership = sp.csr_matrix(
         (np.ones(known.sum(), np.float32), (rows[known], number)), shape=(peaks.n_vars, len(genes))
     )
+    membership.data[:] = 1
     return sp.csr_matrix(peaks.X @ membership), pd.DataFrame({"gene_id": genes, "gene_name": genes}, index=genes)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cellpredx.core.bed import read_bed
+from cellpredx.core.features import read_features
 from cellpredx.matrix.sample_matrix import region_names
 
 REGION_NAME = r"^(?P<chrom>.+?)[:\-_](?P<start>\d+)[\-_](?P<end>\d+)$"
@@ -27,7 +28,7 @@ def peak_set(path: Path) -> pd.DataFrame:
     if path.suffix == ".h5ad":
         peaks = ad.read_h5ad(path, backed="r").var[["chrom", "start", "end"]]
     elif path.suffix == ".csv":
-        peaks = pd.read_csv(path)[["chrom", "start", "end"]]
+        peaks = read_features(path)[["chrom", "start", "end"]]
     else:
         peaks = read_bed(path)
     return named(peaks)

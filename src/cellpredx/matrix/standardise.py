@@ -1,5 +1,6 @@
 """Count matrices as users have them (.h5ad, 10x .h5, 10x mtx folder) -> one sample's matrix."""
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,12 @@ def read_matrix(path: Path, modality: str) -> ad.AnnData:
         elif path.is_dir():
             import scanpy as sc
 
-            data = sc.read_10x_mtx(path, gex_only=False)
+            data = sc.read_10x_mtx(path, gex_only=False, make_unique=False)
         else:
             import scanpy as sc
 
             data = sc.read_10x_h5(path, gex_only=False)
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (OSError, EOFError, zlib.error, KeyError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(
             f"the matrix cannot be read: {reason}",
@@ -69,6 +70,8 @@ def _check_values(values: Any, where: str) -> None:
     numbers = values.data if sp.issparse(values) else np.asarray(values)
     if np.isnan(numbers).any():
         raise UserError("the matrix has NaN", where, "give counts; write 0 where nothing was counted")
+    if np.isinf(numbers).any():
+        raise UserError("the matrix has infinite values", where, "give counts")
     if (numbers < 0).any():
         raise UserError("the matrix has negative values", where, "give counts, not scaled values")
 
@@ -78,13 +81,26 @@ def _whole(values: Any) -> bool:
     return bool(np.all(numbers == np.round(numbers)))
 
 
+def _raw(data: ad.AnnData) -> Any:
+    """Return the values of raw for the features of X; None without raw, or where its names cannot tell them apart."""
+    if data.raw is None:
+        return None
+    if data.raw.var_names.equals(data.var_names):
+        return data.raw.X
+    if not (
+        data.raw.var_names.is_unique and data.var_names.is_unique and data.var_names.isin(data.raw.var_names).all()
+    ):
+        return None
+    return data.raw.X[:, data.raw.var_names.get_indexer(data.var_names)]
+
+
 def counts_of(data: ad.AnnData, modality: str, where: str) -> tuple[Any, bool, str | None]:
     """Return (values, are they log1p, a warning): the first of layers['counts'], X and raw that holds counts.
 
     RNA goes on with log1p values where a file has nothing else; ATAC does not. Raises UserError for NaN and
     negative values.
     """
-    raw = data.raw.to_adata()[:, data.var_names].X if data.raw is not None else None
+    raw = _raw(data)
     candidates = {"layers['counts']": data.layers.get("counts"), "X": data.X, "raw.X": raw}
     known = {name: values for name, values in candidates.items() if values is not None}
     for name, values in known.items():
@@ -93,14 +109,16 @@ def counts_of(data: ad.AnnData, modality: str, where: str) -> tuple[Any, bool, s
         _check_values(values, f"{where}, {name}")
         if _whole(values):
             return values, False, None if name == "X" else f"{where}: counts were taken from {name}"
-    largest = float(data.X.max())
-    if modality == "atac" or largest > 50:
+    # Where X was scaled, raw holds the log1p values.
+    name, values = ("raw.X", raw) if raw is not None and data.X.min() < 0 else ("X", data.X)
+    _check_values(values, f"{where}, {name}")
+    if modality == "atac" or float(values.max()) > 50:
         raise UserError(
             "the matrix holds no whole-number counts (nor do layers['counts'] and raw)",
             f"{where}, X",
             "give raw counts in X, layers['counts'] or raw",
         )
-    return data.X, True, f"{where}: X is not counts; it was taken as log1p of normalised counts, and used as it is"
+    return values, True, f"{where}: {name} is not counts; it was taken as log1p of normalised counts, and used as it is"
 
 
 def regions_of(data: ad.AnnData) -> pd.DataFrame:
@@ -168,6 +186,11 @@ def _one_file(row: Row, path: Path, spec: SampleSpec, link: str | None) -> tuple
                 "name every peak chrom:start-end",
             )
         features = named(regions.astype({"chrom": str, "start": np.int64, "end": np.int64}))
+        twice = features.index[features.index.duplicated()]
+        if len(twice):
+            raise UserError(
+                f"{len(twice)} peaks stand more than once, the first is {twice[0]}", where, "keep one column a peak"
+            )
         if link is not None and link in data.var.columns:
             features["linked_gene"] = data.var[link].astype(str).to_numpy()
     else:

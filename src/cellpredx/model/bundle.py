@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from cellpredx import __version__
 from cellpredx.core.errors import UserError
+from cellpredx.core.features import read_features
 from cellpredx.core.files import atomic, read_json, sha256, write_json
 from cellpredx.model.calibration import Calibration
 from cellpredx.model.presets import Hyperparameters
@@ -105,7 +106,7 @@ def read(folder: str | Path) -> Bundle:
         tensors = load_file(folder / "weights.safetensors")
     except SafetensorError as error:
         raise UserError(f"the weights cannot be read: {error}", folder.name, "copy the bundle again") from error
-    features = pd.read_csv(folder / "features.csv", index_col="name", keep_default_na=False)
+    features = read_features(folder / "features.csv")
     return Bundle(
         tensors["encoder.weight"],
         tensors["encoder.bias"],

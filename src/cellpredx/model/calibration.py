@@ -56,7 +56,7 @@ def find_threshold(confidence: NDArray[np.float64], correct: NDArray[np.bool_], 
     # Cells of equal confidence pass or fail together.
     last_of_ties = np.r_[ranked[1:] != ranked[:-1], True]
     allowed = np.flatnonzero((errors <= target_error) & last_of_ties)
-    return float(ranked[allowed[-1]]) if len(allowed) else 1.0
+    return float(ranked[allowed[-1]]) if len(allowed) else float(np.nextafter(1.0, 2.0))
 
 
 def calibrate(

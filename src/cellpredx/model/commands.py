@@ -84,12 +84,17 @@ def run_train(args: argparse.Namespace) -> None:
     labels, y = np.unique(names, return_inverse=True)
     if len(labels) < 2:
         raise UserError(
-            f"the reference has one label only: {labels[0]!r}", None, "give a reference of two types or more"
+            f"the reference has one label only: {str(labels[0])!r}", None, "give a reference of two types or more"
         )
     single = labels[np.bincount(y) == 1]
     if len(single):
         warnings.append(f"types with one reference cell, left out of calibration: {', '.join(single)}")
 
+    for query, name in zip(queries, pair["queries"], strict=True):
+        if query.n_obs < 3:
+            raise UserError(
+                f"query {name} has {query.n_obs} cells: too few to train with", None, "annotate it with --model"
+            )
     rng = np.random.default_rng(args.seed)
 
     def sample_rows(cells: int, most: int) -> Any:

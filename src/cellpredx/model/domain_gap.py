@@ -20,7 +20,9 @@ def auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
 
 def domain_auc(reference: NDArray[np.float32], query: NDArray[np.float32], folds: int = 5) -> float:
     """Return how well a ridge regression tells reference from query embeddings, each (n, m), on cells held out:
-    0.5 where they lie on top of each other, 1 where they are apart."""
+    0.5 where they lie on top of each other, 1 where they are apart, NaN with fewer cells than folds."""
+    if min(len(reference), len(query)) < folds:
+        return float("nan")
     rng = np.random.default_rng(0)
     parts = [e[rng.permutation(len(e))[:MAX_CELLS]].astype(np.float64) for e in (reference, query)]
     z = np.concatenate(parts)

@@ -1,5 +1,6 @@
 """Input features on the device where training runs, and products with them that leave sparse ones sparse."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -8,18 +9,33 @@ import torch
 from numpy.typing import NDArray
 
 
+def _times(rows: sp.csr_matrix, dense: torch.Tensor) -> torch.Tensor:
+    """Return rows @ dense on the CPU: threaded where torch has MKL, by scipy elsewhere."""
+    if not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
+        return torch.from_numpy(np.asarray(rows @ dense.numpy()))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        matrix = torch.sparse_csr_tensor(
+            torch.from_numpy(rows.indptr),
+            torch.from_numpy(rows.indices),
+            torch.from_numpy(rows.data),
+            size=rows.shape,
+            check_invariants=False,
+        )
+    return matrix @ dense
+
+
 class _SparseProduct(torch.autograd.Function):
-    """x W^T for a sparse constant x: the gradient of W is dz^T x, sparse as well."""
+    """x W for a sparse constant x, (B, G), and W (G, m): the gradient of W is x^T dz, a sparse product as well."""
 
     @staticmethod
     def forward(ctx: Any, weight: torch.Tensor, rows: sp.csr_matrix) -> torch.Tensor:
         ctx.rows = rows
-        return torch.from_numpy(np.asarray(rows @ weight.detach().numpy().T))
+        return _times(rows, weight.detach())
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        product = ctx.rows.T @ gradients[0].numpy()
-        return torch.from_numpy(np.ascontiguousarray(product.T)), None
+        return _times(ctx.rows.T.tocsr(), gradients[0].contiguous()), None
 
 
 # Above this share of non-zeros a dense product is the faster one.
@@ -41,12 +57,12 @@ class Cells:
         return int(self.sparse.shape[0])
 
     def encode(self, rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """Return x[rows] W^T + b, (rows, m), with gradients for W and b."""
+        """Return x[rows] W + b, (rows, m), with gradients for W (features, m) and b (m,)."""
         if self.resident is not None:
-            return torch.nn.functional.linear(self.resident[rows.to(self.device)], weight, bias)
+            return self.resident[rows.to(self.device)] @ weight + bias
         product: torch.Tensor = _SparseProduct.apply(weight, self.sparse[rows.numpy()])
         return product + bias
 
     def embed(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return x W^T + b of all cells, (cells, m)."""
-        return np.asarray(self.sparse @ weight.T, dtype=np.float32) + bias
+        """Return x W + b of all cells, (cells, m); W is (features, m)."""
+        return np.asarray(self.sparse @ weight, dtype=np.float32) + bias

@@ -140,6 +140,6 @@ def fit(
         reference, reference_is_log, labels, types, reference_modality, depth, h, seed, device
     )
     calibration = calibrate(logits, truth, target_error, threshold)
-    embedding = cells.embed(training.weights.encoder_weight, training.weights.encoder_bias)
+    embedding = cells.embed(training.weights.encoder_weight.T, training.weights.encoder_bias)
     sample = np.sort(np.random.default_rng(seed).choice(len(embedding), min(2000, len(embedding)), replace=False))
     return Fit(training, calibration, embedding[sample])

@@ -1,5 +1,6 @@
 """Hyper-parameters: a preset's numbers for a scenario, with a run's own on top."""
 
+import math
 import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -73,6 +74,13 @@ def override(base: Hyperparameters, text: str | None) -> Hyperparameters:
                 changes[name] = kinds[name](value)  # type: ignore[operator]
         except (ValueError, KeyError) as error:
             raise UserError(f"{value!r} is no value for {name}", "--hyperparameters", "write name=number") from error
+    for name, number in changes.items():
+        if not math.isfinite(number) or number < 0:
+            raise UserError(
+                f"{name} must be a number from 0", "--hyperparameters", f"leave it at {getattr(base, name)}"
+            )
+        if name in ("aligned_share", "confident_share", "momentum", "centre_rate") and number > 1:
+            raise UserError(f"{name} must be at most 1", "--hyperparameters", f"leave it at {getattr(base, name)}")
     result = replace(base, **changes)
     sizes = ("dimensions", "attention_width", "batch_size", "neighbours", "pca_components", "lsi_components")
     if result.tau < 0.025:

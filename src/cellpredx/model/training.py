@@ -64,14 +64,22 @@ def train(
     reference, query: normalised features, the same G; labels: (N_R,) numbers below `types`; neighbours: (N_Q, k)
     from the query's own graph. The batch is min(B, N_R, N_Q). Raises UserError where the loss stops being a number.
     """
+
+    def array(tensor: torch.Tensor) -> NDArray[np.float32]:
+        return tensor.detach().cpu().numpy().copy()
+
     device = reference.device
     features = reference.sparse.shape[1]
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = nn.Linear(features, h.dimensions)
+        start = nn.Linear(features, h.dimensions)
         classifier = nn.Linear(h.dimensions, types)
         attention = losses.Attention(h.dimensions, h.attention_width)
+    # The encoder's weights lie with a feature a row, as the sparse products read and write them.
+    encoder = nn.Module()
+    encoder.weight = nn.Parameter(start.weight.detach().T.contiguous())
+    encoder.bias = start.bias
     modules = nn.ModuleList([encoder, classifier, attention]).to(device)
     optimiser = torch.optim.SGD(
         modules.parameters(), lr=h.learning_rate, momentum=h.momentum, weight_decay=h.weight_decay
@@ -79,7 +87,7 @@ def train(
     schedule = torch.optim.lr_scheduler.StepLR(optimiser, step_size=max(1, h.iterations // 2), gamma=0.1)
 
     y = torch.from_numpy(labels).to(device)
-    first = reference.embed(encoder.weight.detach().cpu().numpy(), encoder.bias.detach().cpu().numpy())
+    first = reference.embed(array(encoder.weight), array(encoder.bias))
     means = np.stack([first[labels == k].mean(axis=0) for k in range(types)])
     centres = torch.from_numpy(means).to(device)
     near = torch.from_numpy(neighbours)
@@ -124,7 +132,7 @@ def train(
         losses.update_centres(centres, z.detach(), y_all, weights.detach(), h.centre_rate)
 
         if iteration % h.evaluate_every == 0 or iteration == 1:
-            values = [float(v) for v in (total, *terms)]
+            values = [float(v.detach()) for v in (total, *terms)]
             if not all(map(math.isfinite, values)):
                 raise UserError(
                     f"the loss is no number any more at iteration {iteration}: "
@@ -139,11 +147,11 @@ def train(
                 stopped = "early"
                 break
     progress.close(iteration, f"stopped: {stopped}")
-
-    def array(tensor: torch.Tensor) -> NDArray[np.float32]:
-        return tensor.detach().cpu().numpy().copy()
-
     result = Weights(
-        array(encoder.weight), array(encoder.bias), array(classifier.weight), array(classifier.bias), array(centres)
+        np.ascontiguousarray(array(encoder.weight).T),
+        array(encoder.bias),
+        array(classifier.weight),
+        array(classifier.bias),
+        array(centres),
     )
     return Training(result, iteration, stopped, log)

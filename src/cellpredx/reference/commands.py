@@ -45,15 +45,15 @@ def run_labels(args: argparse.Namespace) -> None:
         check_reference(labels, spec.sample)
     # Names stay as they are: a leading apostrophe for spreadsheets would change them for the stages that read this.
     with atomic(args.out) as part:
-        labels[labels["cell_type"] != ""].to_csv(part, index=False, lineterminator="\n")
+        labels[labels["cell_type"].str.strip() != ""].to_csv(part, index=False, lineterminator="\n")
 
 
 def run_pair(args: argparse.Namespace) -> None:
     """Write reference.h5ad, queries/<sample>.h5ad, graphs/<sample>.h5ad and pair.json."""
     import anndata as ad
-    import pandas as pd
 
     from cellpredx.core.annotation import read_annotation
+    from cellpredx.core.features import read_features
     from cellpredx.core.files import atomic, read_json, write_json
     from cellpredx.matrix.sample_matrix import write_h5ad
     from cellpredx.reference.pair import barcode_overlap, choose_scenario, join, onto_bundle
@@ -62,7 +62,7 @@ def run_pair(args: argparse.Namespace) -> None:
     query_modality = queries[0].uns["cellpredx"]["modality"]
     if args.bundle:
         bundle = read_json(Path(args.bundle) / "bundle.json")
-        features = pd.read_csv(Path(args.bundle) / "features.csv", index_col="name", keep_default_na=False)
+        features = read_features(Path(args.bundle) / "features.csv")
         pair = onto_bundle(queries, features, bundle["recipe"])
         overlap, scenario, chosen = None, bundle["scenario"], "bundle"
         reference_modality, reference_names = bundle["reference_modality"], bundle["references"]

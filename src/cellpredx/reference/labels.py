@@ -50,7 +50,13 @@ def apply_map(labels: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def check_reference(labels: pd.DataFrame, sample: str) -> None:
-    """Raise UserError where a reference's labels cannot train: an empty one, or a single type."""
+    """Raise UserError where a cell of a reference has an empty label, or a type has the name of no type."""
+    if (labels["cell_type"] == "Unknown").any():
+        raise UserError(
+            f"reference {sample} has a type named Unknown, which here means that a cell has none",
+            None,
+            "rename it with --label_map, or leave its cells out",
+        )
     empty = labels["cell_type"].str.strip() == ""
     if empty.any():
         first = labels.loc[empty, "barcode"].iloc[0]

@@ -56,6 +56,13 @@ def _keys(matrix: ad.AnnData, by: str, to_id: dict[str, str]) -> pd.Index:
     return pd.Index(ids)
 
 
+def _places(matrix: ad.AnnData, by: str, to_id: dict[str, str], shared: pd.Index) -> np.ndarray:
+    """Return where `shared` keys stand in a matrix; each stands once, other keys may stand more often."""
+    keys = _keys(matrix, by, to_id)
+    once = ~keys.duplicated(keep=False)
+    return np.flatnonzero(once)[keys[once].get_indexer(shared)]
+
+
 def _shared_keys(matrices: list[ad.AnnData], by: str, to_id: dict[str, str]) -> pd.Index:
     shared: pd.Index | None = None
     for matrix in matrices:
@@ -109,9 +116,8 @@ def _join_genes(matrices: list[ad.AnnData], annotation: Annotation | None) -> tu
     other = next(m for m in reversed(matrices) if m is not smallest)
     _refuse_few(len(shared), smallest, other, "genes")
     source = max(matrices, key=lambda m: int((m.var["gene_id"].astype(str) != m.var["gene_name"].astype(str)).sum()))
-    position = pd.Index(_keys(source, *best))
-    var = source.var[["gene_id", "gene_name"]].iloc[position.get_indexer(shared)]
-    return [_take(m, _keys(m, *best).get_indexer(shared), var) for m in matrices], best[0]
+    var = source.var[["gene_id", "gene_name"]].iloc[_places(source, *best, shared)]
+    return [_take(m, _places(m, *best, shared), var) for m in matrices], best[0]
 
 
 def _join_regions(matrices: list[ad.AnnData]) -> tuple[list[ad.AnnData], str]:

@@ -21,7 +21,7 @@ class Run:
     def __post_init__(self) -> None:
         counts = Counter(result["query"] for result in self.results)
         names = {
-            (r["transfer"], r["query"]): r["query"] if counts[r["query"]] == 1 else f"{r['group']} / {r['query']}"
+            (r["transfer"], r["query"]): r["query"] if counts[r["query"]] == 1 else f"{r['group']}: {r['query']}"
             for r in self.results
         }
         object.__setattr__(self, "names", names)
