@@ -219,8 +219,8 @@ def test_the_verb_writes_what_the_report_reads(
     first = {"feature": f"-{types[0]}1", "mean_attribution": 0.1, "frequency": 0.9}
     assert result["determinants"][types[0]][0] == first
     assert result["warnings"] == [
-        "1 cells: no counts on the model's features",
-        "types that the reference lacks: DC",
+        "1 cell: no counts on the model's features",
+        "types that the reference lacks (their cells get another type or Unknown): DC",
     ]
     assert result["evaluation"] == found
 

@@ -240,7 +240,7 @@ def test_summary_has_a_line_a_query(tmp_path: Path) -> None:
     assert (first["status"], first["cells"], first["scenario"]) == ("pass", 1450, "unmatched")
     assert first["accuracy"] == 0.9123
     assert second["status"] == "warn"
-    assert second["reason"] == "Only 30.0 % of the cells got a type; the rest is Unknown."
+    assert second["reason"] == "Only 30.0 % of the cells got a type; the rest is Unknown"
     assert math.isnan(second["accuracy"])
     assert math.isnan(second["domain_gap_auc"])
     assert ",1450," in (tmp_path / "summary.csv").read_text(encoding="utf-8").splitlines()[1]

@@ -12,7 +12,7 @@ process CHECK_INPUTS {
 
     script:
     """
-    cellpredx check \
+    cellpredx check \\
         --spec ${spec} \\
         ${meta.needs_genes ? '--needs-genes' : ''} \\
         ${has_annotation ? '--has-annotation' : ''} \\

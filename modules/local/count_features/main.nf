@@ -6,8 +6,8 @@ process COUNT_FEATURES {
 
     input:
     tuple val(meta), path(store), path(peaks, stageAs: 'peaks/*')
-    path annotation
-    path chrom_sizes
+    path annotation, stageAs: 'annotation/*'
+    path chrom_sizes, stageAs: 'chrom_sizes/*'
     val settings
 
     output:
@@ -20,9 +20,9 @@ process COUNT_FEATURES {
         --store ${store} \\
         --kind ${meta.kind} \\
         --counting ${settings.counting} \\
-        ${peaks ? "--peaks '${peaks}'" : ''} \\
-        ${annotation ? "--annotation '${annotation}'" : ''} \\
-        ${chrom_sizes ? "--chrom-sizes '${chrom_sizes}'" : ''} \\
+        ${peaks ? '--peaks peaks/*' : ''} \\
+        ${annotation ? '--annotation annotation/*' : ''} \\
+        ${chrom_sizes ? '--chrom-sizes chrom_sizes/*' : ''} \\
         ${settings.genome ? "--genome ${settings.genome}" : ''} \\
         ${meta.window_size ? "--window-size ${meta.window_size}" : ''} \\
         --out ${meta.kind}.h5ad

@@ -5,7 +5,7 @@ process EXPLAIN {
     publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}"
 
     input:
-    tuple val(meta), path(annotated), path(bundle)
+    tuple val(meta), path(annotated), path(bundle, stageAs: 'bundle')
 
     output:
     tuple val(meta), path('determinants.csv'), emit: csv
@@ -14,7 +14,7 @@ process EXPLAIN {
     script:
     """
     cellpredx explain \\
-        --bundle ${bundle} \\
+        --bundle bundle \\
         --annotated ${annotated} \\
         --out determinants.csv
     """

@@ -6,8 +6,8 @@ process GENE_ACTIVITY {
 
     input:
     tuple val(meta), path(peaks)
-    path annotation
-    path chrom_sizes
+    path annotation, stageAs: 'annotation/*'
+    path chrom_sizes, stageAs: 'chrom_sizes/*'
     val settings
 
     output:
@@ -18,8 +18,8 @@ process GENE_ACTIVITY {
     """
     cellpredx gene-activity \\
         --peaks ${peaks} \\
-        ${annotation ? "--annotation '${annotation}'" : ''} \\
-        ${chrom_sizes ? "--chrom-sizes '${chrom_sizes}'" : ''} \\
+        ${annotation ? '--annotation annotation/*' : ''} \\
+        ${chrom_sizes ? '--chrom-sizes chrom_sizes/*' : ''} \\
         ${settings.genome ? "--genome ${settings.genome}" : ''} \\
         --out gene_activity.h5ad
     """

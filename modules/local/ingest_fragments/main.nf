@@ -6,8 +6,8 @@ process INGEST_FRAGMENTS {
 
     input:
     tuple val(meta), val(spec), path(files, stageAs: 'in?/*')
-    path annotation
-    path chrom_sizes
+    path annotation, stageAs: 'annotation/*'
+    path chrom_sizes, stageAs: 'chrom_sizes/*'
     val settings
 
     output:
@@ -18,10 +18,10 @@ process INGEST_FRAGMENTS {
 
     script:
     """
-    cellpredx ingest-fragments \
+    cellpredx ingest-fragments \\
         --spec ${spec} \\
-        ${annotation ? "--annotation '${annotation}'" : ''} \\
-        ${chrom_sizes ? "--chrom-sizes '${chrom_sizes}'" : ''} \\
+        ${annotation ? '--annotation annotation/*' : ''} \\
+        ${chrom_sizes ? '--chrom-sizes chrom_sizes/*' : ''} \\
         ${settings.genome ? "--genome ${settings.genome}" : ''} \\
         --min-fragments ${settings.min_fragments} \\
         --min-tss ${settings.min_tss} \\

@@ -12,7 +12,7 @@ process LABELS {
 
     script:
     """
-    cellpredx labels \
+    cellpredx labels \\
         --spec ${spec} \\
         ${label_map ? '--label-map label_map.csv' : ''} \\
         --out ${meta.id}.labels.csv

@@ -5,7 +5,7 @@ process PAIR {
 
     input:
     tuple val(meta), path(references, stageAs: 'references?/*'), path(queries, stageAs: 'queries?/*'), path(graphs, stageAs: 'graphs?/*'), path(bundle, stageAs: 'bundle')
-    path annotation
+    path annotation, stageAs: 'annotation/*'
     val scenario
 
     output:
@@ -24,7 +24,7 @@ process PAIR {
         --queries ${queries} \\
         ${graphs ? "--graphs ${graphs}" : ''} \\
         ${meta.without_peaks ? '--without-peaks' : ''} \\
-        ${annotation ? "--annotation '${annotation}'" : ''} \\
+        ${annotation ? '--annotation annotation/*' : ''} \\
         --outdir pair
     """
 

@@ -5,7 +5,7 @@ process PREDICT {
     publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}"
 
     input:
-    tuple val(meta), path(query), path(bundle)
+    tuple val(meta), path(query), path(bundle, stageAs: 'bundle')
     val settings
 
     output:
@@ -16,7 +16,7 @@ process PREDICT {
     script:
     """
     cellpredx predict \\
-        --bundle ${bundle} \\
+        --bundle bundle \\
         --query ${query} \\
         ${settings.target_error != null ? "--target-error ${settings.target_error}" : ''} \\
         ${settings.unknown_threshold != null ? "--unknown-threshold ${settings.unknown_threshold}" : ''} \\

@@ -14,8 +14,8 @@ process STANDARDISE {
 
     script:
     """
-    cellpredx standardise \
-        --spec ${spec} \
+    cellpredx standardise \\
+        --spec ${spec} \\
         --outdir .
     """
 

@@ -1,7 +1,5 @@
 """Genes: bodies and transcription start sites from a GTF or a BED file."""
 
-import gzip
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pandas as pd
 
 from cellpredx.core.errors import UserError
 from cellpredx.core.files import sha256
+from cellpredx.core.text import open_text, table_lines
 
 
 @dataclass(frozen=True)
@@ -33,24 +32,10 @@ def unique_names(gene_name: pd.Series, gene_id: pd.Series) -> pd.Series:
     return names.where(repeat == 0, names + "-" + repeat.astype(str))
 
 
-def _is_gzip(path: Path) -> bool:
-    with open(path, "rb") as handle:
-        return handle.read(2) == b"\x1f\x8b"
-
-
 def _read_table(path: Path, columns: int) -> pd.DataFrame:
     """Read the first `columns` tab-separated fields of every line that is no comment, as text, with line numbers."""
-    opener = gzip.open if _is_gzip(path) else open
-    rows = []
-    try:
-        with opener(path, "rt", encoding="utf-8") as handle:
-            for number, line in enumerate(handle, start=1):
-                if line.startswith(("#", "track", "browser")) or not line.strip():
-                    continue
-                fields = line.rstrip("\r\n").split("\t")
-                rows.append([number, *fields[:columns], *[""] * (columns - len(fields))])
-    except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
-        raise UserError(f"the annotation cannot be read: {error}", str(path), "copy the file again") from error
+    with open_text(path, "the annotation") as lines:
+        rows = [[number, *fields[:columns], *[""] * (columns - len(fields))] for number, fields in table_lines(lines)]
     return pd.DataFrame(rows, columns=["line", *map(str, range(columns))])
 
 

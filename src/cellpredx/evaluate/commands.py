@@ -45,11 +45,15 @@ def run(args: argparse.Namespace) -> None:
             )
         evaluation = {"group": args.group, "query": args.query, **evaluate(predictions, truth, types)}
         write_json(evaluation, outdir / "evaluation.json")
-    counts, edges = np.histogram(predictions["confidence"], bins=20, range=(0, 1))
+    counts, edges = np.histogram(predictions["confidence"], bins=np.arange(21) / 20)
     unknown = int((predictions["predicted_or_unknown"] == "Unknown").sum())
-    warnings = [f"{n} cells: {w}" for w, n in predictions["warning"].value_counts().items() if w and w != "domain gap"]
+    counted = predictions["warning"].value_counts()
+    warnings = [f"{n} cell{'' if n == 1 else 's'}: {w}" for w, n in counted.items() if w not in ("", "domain gap")]
     if evaluation and evaluation["unmatched_labels"]:
-        warnings.append(f"types that the reference lacks: {', '.join(evaluation['unmatched_labels'])}")
+        warnings.append(
+            "types that the reference lacks (their cells get another type or Unknown): "
+            + ", ".join(evaluation["unmatched_labels"])
+        )
     write_json(
         {
             "group": args.group,

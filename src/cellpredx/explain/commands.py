@@ -21,13 +21,11 @@ def run(args: argparse.Namespace) -> None:
     from cellpredx.core.files import write_csv
     from cellpredx.explain.determinants import determinants
     from cellpredx.model import bundle
-    from cellpredx.model.normalise import normalise
+    from cellpredx.model.normalise import model_input
 
     model = bundle.read(args.bundle)
     query = ad.read_h5ad(args.annotated)
-    h = model.info["hyperparameters"]
-    is_log = query.uns["cellpredx"].get("normalised") == "log1p"
-    x = query.X if is_log else normalise(query.X, h["scale"], h["binarize"])
+    x = model_input(query.X, query.uns["cellpredx"], model.info["hyperparameters"])
     number = {name: k for k, name in enumerate(model.labels)}
     predicted = np.array([number[str(name)] for name in query.obs["predicted"]])
     table = determinants(

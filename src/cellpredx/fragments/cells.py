@@ -69,5 +69,5 @@ def above_thresholds(table: pd.DataFrame, min_fragments: int, min_tss: float | N
 def knee(fragments: NDArray[np.int64], points: int = 500) -> list[list[int]]:
     """Return [rank, fragments] of barcodes in falling order, at most `points` of them, ranks spaced by logarithm."""
     ordered = np.sort(fragments)[::-1]
-    ranks = np.unique(np.geomspace(1, len(ordered), min(points, len(ordered))).astype(int))
+    ranks = np.unique(np.rint(np.geomspace(1, len(ordered), points)).astype(int))
     return [[int(rank), int(ordered[rank - 1])] for rank in ranks]

@@ -188,14 +188,12 @@ def run_predict(args: argparse.Namespace) -> None:
     from cellpredx.model import bundle
     from cellpredx.model.calibration import find_threshold
     from cellpredx.model.domain_gap import domain_gap
-    from cellpredx.model.normalise import normalise
+    from cellpredx.model.normalise import model_input
     from cellpredx.model.prediction import PAPER_THRESHOLD, logits, predict
 
     model = bundle.read(args.bundle)
     query = ad.read_h5ad(args.query)
-    h = model.info["hyperparameters"]
-    is_log = query.uns["cellpredx"].get("normalised") == "log1p"
-    x = query.X if is_log else normalise(query.X, h["scale"], h["binarize"])
+    x = model_input(query.X, query.uns["cellpredx"], model.info["hyperparameters"])
     result = predict(logits(x, model.folded_weight, model.folded_bias), model.calibration.temperature)
     embedding = np.asarray(x @ model.encoder_weight.T, dtype=np.float32) + model.encoder_bias
 

@@ -1,5 +1,7 @@
 """Library-size normalisation."""
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -14,3 +16,13 @@ def normalise(counts: sp.csr_matrix, scale: float, binarize: bool = False) -> sp
     x.data = np.log1p(x.data * np.repeat(factors, np.diff(x.indptr))).astype(np.float32)
     x.eliminate_zeros()
     return x
+
+
+def model_input(counts: sp.csr_matrix, recipe: dict[str, Any], hyperparameters: dict[str, Any]) -> sp.csr_matrix:
+    """Return what a model reads of a query: its counts normalised as in training, or its log1p values as they are.
+
+    recipe: `uns['cellpredx']` of the matrix; hyperparameters: those of the bundle.
+    """
+    if recipe.get("normalised") == "log1p":
+        return counts
+    return normalise(counts, hyperparameters["scale"], hyperparameters["binarize"])

@@ -22,7 +22,7 @@ def _line(run: Run, result: Json) -> Json:
         "group": result["group"],
         "query": result["query"],
         "status": level(findings),
-        "reason": " ".join(finding.reason for finding in findings),
+        "reason": "; ".join(finding.reason.rstrip(".") for finding in findings),
         "cells": result["cells"],
         "cells_lost": result["cells_lost"],
         "coverage": result["coverage"],

@@ -1,6 +1,5 @@
 """What can be known of a sample's files without reading their data."""
 
-import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ from cellpredx.core.bed import read_bed
 from cellpredx.core.errors import UserError
 from cellpredx.core.labels import read_label_table
 from cellpredx.core.spec import Row, SampleSpec
+from cellpredx.core.text import open_text
 from cellpredx.core.whole import check_whole
 from cellpredx.samplesheet.headers import matrix_header, matrix_kind
 
@@ -43,10 +43,8 @@ class Problems:
 def fragment_line(path: Path) -> list[str]:
     """Return the fields of the first fragment. Raises UserError for a file without one, or one that is cut."""
     check_whole(path)
-    with open(path, "rb") as handle:
-        opener = gzip.open if handle.read(2) == b"\x1f\x8b" else open
     number = 0
-    with opener(path, "rt", encoding="utf-8", errors="replace") as lines:
+    with open_text(path, "the fragment file") as lines:
         for number, line in enumerate(lines, start=1):
             if line.startswith("#"):
                 continue
