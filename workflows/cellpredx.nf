@@ -180,14 +180,14 @@ workflow CELLPREDX {
     MULTIQC(REPORT.out.content, file("${projectDir}/assets/multiqc_config.yml"))
 }
 
-// A sample as its tasks read it: identity, description as JSON, files in the order of their folders.
+// A sample as its tasks read it, without the lines of the sheet, so that moving a row runs nothing again: identity, description as JSON, files in the order of their folders.
 def sampleInput(sample, plan, options) {
     def keys = ['fragments', 'matrix', 'gene_activity', 'peaks', 'barcodes']
     def given = sample.rows.collectMany { row -> keys.collect { key -> row[key] } } + [sample.labels?.file]
     def files = given.findAll { file -> file }.unique()
     def folders = files.withIndex(1).collectEntries { file, number -> [(file): "in${number}".toString()] }
     def rows = sample.rows.collect { row ->
-        [line: row.line, library: row.library] + keys.collectEntries { key -> [(key): folders[row[key]]] }
+        [library: row.library] + keys.collectEntries { key -> [(key): folders[row[key]]] }
     }
     def description = [
         sample: sample.id,

@@ -34,11 +34,10 @@ def spec_text(tmp_path: Path) -> Callable[..., str]:
     ) -> str:
         described = [
             {
-                "line": number,
                 "library": row.get("library", "s1"),
                 **{name: stage(value) for name, value in row.items() if name != "library"},
             }
-            for number, row in enumerate(rows, start=2)
+            for row in rows
         ]
         spec: dict[str, Any] = {"sample": "s1", "modality": modality, "roles": roles, "batch": batch, "rows": described}
         if isinstance(labels, Path):

@@ -11,9 +11,9 @@ from cellpredx.core.errors import UserError
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the sheet: a file of a sample; `line` is its line in the sheet."""
+    """One row of the sheet: a file of a sample; `number` counts the sample's rows from 0."""
 
-    line: int
+    number: int
     library: str
     fragments: Path | None
     matrix: Path | None
@@ -61,11 +61,11 @@ def read_spec(source: str) -> SampleSpec:
     raw: dict[str, Any] = json.loads(text)
     rows = tuple(
         Row(
-            line=int(row["line"]),
+            number=number,
             library=str(row["library"]),
             **{key: _staged(row.get(key)) for key in ("fragments", "matrix", "gene_activity", "peaks", "barcodes")},
         )
-        for row in raw["rows"]
+        for number, row in enumerate(raw["rows"])
     )
     labels = raw.get("labels") or {}
     return SampleSpec(

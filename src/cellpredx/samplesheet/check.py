@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 
 class Problems:
-    """Problems of a sample's rows, each with the line of the sheet."""
+    """Problems of a sample's rows, each with the number of its row; the workflow knows the lines of the sheet."""
 
     def __init__(self) -> None:
         self.found: list[dict[str, Any]] = []
 
     def add(self, row: Row, error: UserError) -> None:
         """Keep an error of a row."""
-        self.found.append({"line": row.line, "what": error.what, "where": error.where, "remedy": error.remedy})
+        self.found.append({"row": row.number, "what": error.what, "where": error.where, "remedy": error.remedy})
 
     def catch(self, row: Row, path: Path, read: Callable[[Path], T]) -> T | None:
         """Return what `read` makes of a file; keep its error, and return None then."""

@@ -18,7 +18,7 @@ def mistakesOf(checks, plan, options) {
     def sheet = options.input.name
     def found = checks.collectMany { check ->
         check.problems.collect { problem ->
-            def line = problem.line ? "${sheet}, line ${problem.line}" : sheet
+            def line = "${sheet}, line ${plan.samples.find { sample -> sample.id == check.sample }.rows[problem.row].line}"
             [where: problem.where ? "${line}: ${problem.where}" : line, what: problem.what, remedy: problem.remedy]
         }
     }
