@@ -59,7 +59,10 @@ images: ## the images core, torch and report
 	done
 
 lock: ## requirements.lock anew from pyproject.toml
-	uv pip compile pyproject.toml --all-extras --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q -o requirements.lock
+	{ echo "# Every package at one version, with hashes: the images and the local environment both install from here."; \
+	  echo "# Made by \`make lock\` from pyproject.toml."; \
+	  uv pip compile pyproject.toml --all-extras --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q; \
+	} > requirements.new && mv requirements.new requirements.lock
 
 clean: ## what make and the tests left
 	rm -rf results-demo .nextflow* .nf-test* work
