@@ -66,9 +66,14 @@ def test_the_version_is_one() -> None:
     config = (ROOT / "nextflow.config").read_text(encoding="utf-8")
     manifest = re.search(r"manifest\s*\{[^}]*?\bversion\s*=\s*'([^']+)'", config)
     command = re.search(r'WORKFLOW_VERSION = "([^"]+)"', (ROOT / "bin" / "cellpredx").read_text(encoding="utf-8"))
+    make = re.search(r"VERSION := (\S+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    images = (ROOT / "conf" / "modules.config").read_text(encoding="utf-8")
+    tags = re.findall(r"cellpredx-\w+[:-](\d+\.\d+\.\d+)", images)
     assert manifest is not None
     assert command is not None
-    assert {project, manifest[1], command[1], cellpredx.__version__} == {project}
+    assert make is not None
+    assert len(tags) == 6
+    assert {manifest[1], command[1], make[1], cellpredx.__version__, *tags} == {project}
 
 
 def test_nothing_is_stored_in_a_form_that_runs_code_when_read() -> None:
