@@ -250,3 +250,14 @@ def test_defaults_are_those_of_the_schema(launch: Launch) -> None:
     defaults = {name: json.loads(value.replace("'", '"')) for name, value in pairs}
     unset = {name: None if value == "" else value for name, value in defaults.items()}
     assert unset == {name: rule.get("default") for name, rule in rules.items()}
+
+
+def test_a_path_that_a_shell_would_run_is_refused(launch: Launch) -> None:
+    (launch.folder / "a$(touch taken).h5ad").write_text("content\n")
+    sheet = launch.sheet(
+        "r,reference,rna,,,a$(touch taken).h5ad,,,,l.csv,,",
+        "q,query,rna,,,b.h5ad,,,,,,",
+    )
+    what, _ = at(launch.refused("--input", sheet), "sheet.csv, line 2, column matrix")
+    assert "has a `$` or a backtick in its path" in what
+    assert not list(launch.folder.rglob("taken"))

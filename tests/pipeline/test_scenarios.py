@@ -139,11 +139,14 @@ def test_atac_to_atac_on_peaks_with_lanes_and_libraries(tmp_path: Path) -> None:
     assert len(run.table("groups/all/model/features.csv")) == len(peaks)
 
 
-def test_fragments_without_peaks_use_windows_and_say_so(tmp_path: Path) -> None:
-    data = simulate("atac", tmp_path / "data", cells=60)
+def test_fragments_without_peaks_use_windows_and_odd_file_names_do_no_harm(tmp_path: Path) -> None:
+    # Names that a shell would take apart: in folders and in files.
+    data = simulate("atac", tmp_path / "donor's (data)", cells=60)
+    genes = (data / "genes.gtf.gz").rename(data / "my genes; 'v1' & x.gtf.gz")
     rows = (data / "sheet.csv").read_text().replace("peaks.bed", "")
     (data / "no_peaks.csv").write_text(rows)
-    run = succeeded(run_pipeline(tmp_path, "--input", "data/no_peaks.csv", *genome(data), *FAST))
+    arguments = ["--annotation", str(genes), "--chrom_sizes", str(data / "genome.sizes"), *FAST]
+    run = succeeded(run_pipeline(tmp_path, "--input", str(data / "no_peaks.csv"), *arguments))
     assert (run.outdir / "samples/query/matrix/windows_500.h5ad").is_file()
     assert "no peaks were given" in run.table("summary.csv")[0]["reason"]
 

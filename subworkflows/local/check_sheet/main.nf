@@ -583,6 +583,10 @@ def resolvePath(text, rule, folder) {
 }
 
 def pathProblem(path, rule) {
+    // The engine writes paths into a shell script and leaves these two characters as they are.
+    if (path.toString() =~ /[$`]/) {
+        return [problem: 'has a `$` or a backtick in its path, which the engine cannot handle: rename it']
+    }
     if (path.exists() && path.isDirectory() != (rule.format == 'directory-path')) {
         return [problem: path.isDirectory() ? 'is a folder, not a file' : 'is a file, not a folder', kind: true]
     }
