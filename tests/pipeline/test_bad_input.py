@@ -2,15 +2,14 @@
 
 import json
 import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-ENGINE = os.environ.get("NEXTFLOW") or shutil.which("nextflow")
+from tests.pipeline.conftest import ENGINE, ROOT
+
 COLUMNS = "sample,role,modality,library,fragments,matrix,gene_activity,peaks,barcodes,labels,batch,group"
 NOISE = ("Caused by", "-- Check script", "Exception", "\tat ", ".nextflow.log")
 

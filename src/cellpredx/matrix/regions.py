@@ -9,8 +9,7 @@ import pandas as pd
 from cellpredx.core.bed import read_bed
 from cellpredx.core.features import read_features
 from cellpredx.matrix.sample_matrix import region_names
-
-REGION_NAME = r"^(?P<chrom>.+?)[:\-_](?P<start>\d+)[\-_](?P<end>\d+)$"
+from cellpredx.samplesheet.headers import REGION_NAME
 
 
 def parse_names(names: pd.Index) -> pd.DataFrame:

@@ -49,6 +49,7 @@ def run_train(args: argparse.Namespace) -> None:
     from cellpredx.model import bundle, presets
     from cellpredx.model.device import choose
     from cellpredx.model.fit import fit
+    from cellpredx.model.normalise import is_log1p
 
     begin = time.monotonic()
     torch.set_num_threads(args.threads)
@@ -112,16 +113,13 @@ def run_train(args: argparse.Namespace) -> None:
     if not (totals > 0).any() or np.ptp(reference.X[:1000].toarray()) == 0:
         raise UserError("the reference's features are constant", None, "give a matrix of counts")
 
-    def is_log(matrix: ad.AnnData) -> bool:
-        return bool(matrix.uns["cellpredx"].get("normalised") == "log1p")
-
     fitted = fit(
         reference.X[rows],
-        is_log(reference),
+        is_log1p(reference.uns["cellpredx"]),
         y[rows].astype(np.int64),
         len(labels),
         [q.X[r] for q, r in zip(queries, query_rows, strict=True)],
-        [is_log(q) for q in queries],
+        [is_log1p(q.uns["cellpredx"]) for q in queries],
         [ad.read_h5ad(p).X[r] if p.is_file() else None for p, r in zip(graphs, query_rows, strict=True)],
         pair["reference_modality"],
         pair["query_modality"],

@@ -18,11 +18,16 @@ def normalise(counts: sp.csr_matrix, scale: float, binarize: bool = False) -> sp
     return x
 
 
+def is_log1p(recipe: dict[str, Any]) -> bool:
+    """Tell whether a matrix (recipe: its `uns['cellpredx']`) holds log1p values already."""
+    return bool(recipe.get("normalised") == "log1p")
+
+
 def model_input(counts: sp.csr_matrix, recipe: dict[str, Any], hyperparameters: dict[str, Any]) -> sp.csr_matrix:
     """Return what a model reads of a query: its counts normalised as in training, or its log1p values as they are.
 
     recipe: `uns['cellpredx']` of the matrix; hyperparameters: those of the bundle.
     """
-    if recipe.get("normalised") == "log1p":
+    if is_log1p(recipe):
         return counts
     return normalise(counts, hyperparameters["scale"], hyperparameters["binarize"])

@@ -8,7 +8,7 @@ import pandas as pd
 
 from cellpredx.core.errors import UserError
 
-REGION_NAME = r"^(?:.+?)[:\-_]\d+[\-_]\d+$"
+REGION_NAME = r"^(?P<chrom>.+?)[:\-_](?P<start>\d+)[\-_](?P<end>\d+)$"
 
 
 def matrix_header(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
