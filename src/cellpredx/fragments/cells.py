@@ -1,5 +1,6 @@
 """Which barcodes are cells."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +9,21 @@ from numpy.typing import NDArray
 
 from cellpredx.core.barcodes import read_barcodes
 from cellpredx.core.errors import UserError
+from cellpredx.core.spec import SampleSpec
+
+LEAST = 10
 
 
-def whitelisted(table: pd.DataFrame, lists: dict[str, list[Path]], sample: str) -> NDArray[np.bool_]:
-    """Mark the barcodes that their library's list of called cells names.
+def whitelisted(
+    table: pd.DataFrame, lists: dict[str, list[Path]], sample: str
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """Mark the barcodes that their library's list of called cells names; warn of those that are not in the fragments.
 
-    `table` has barcode and library; `lists` a file of barcodes a library. Raises UserError where a list matches
+    `table` has barcode and library; `lists` files of barcodes a library. Raises UserError where a list matches
     nothing.
     """
     cells = np.zeros(len(table), bool)
+    warnings = []
     for library, paths in lists.items():
         wanted = set().union(*map(read_barcodes, paths))
         own = (table["library"] == library).to_numpy()
@@ -29,8 +36,12 @@ def whitelisted(table: pd.DataFrame, lists: dict[str, list[Path]], sample: str) 
                 f"the list has {', '.join(sorted(wanted)[:3])}; the fragments have {', '.join(seen)}: "
                 "write them alike (a suffix such as -1 counts)",
             )
+        if missing := len(wanted) - int(found.sum()):
+            warnings.append(
+                f"{missing:,} of {len(wanted):,} listed barcodes of library {library} are not in the fragments"
+            )
         cells |= found
-    return cells
+    return cells, warnings
 
 
 def above_thresholds(table: pd.DataFrame, min_fragments: int, min_tss: float | None, sample: str) -> NDArray[np.bool_]:
@@ -71,3 +82,59 @@ def knee(fragments: NDArray[np.int64], points: int = 500) -> list[list[int]]:
     ordered = np.sort(fragments)[::-1]
     ranks = np.unique(np.rint(np.geomspace(1, len(ordered), points)).astype(int))
     return [[int(rank), int(ordered[rank - 1])] for rank in ranks]
+
+
+def knee_threshold(fragments: NDArray[np.int64]) -> int:
+    """Return the fragments at the cliff between cells and empty droplets: where the curve of `knee` falls most steeply.
+
+    The curve is log fragments against log rank, evenly spaced in log rank and smoothed over a tenth of a decade; ranks
+    below 10 and fragments below 10 are left out (DropletUtils calls the point the inflection).
+    """
+    ordered = np.sort(fragments[fragments >= LEAST])[::-1]
+    if len(ordered) < 2 * LEAST:
+        return int(ordered[-1]) if len(ordered) else LEAST
+    step = 0.02
+    x = np.arange(1.0, np.log10(len(ordered)), step)
+    y = np.interp(x, np.log10(np.arange(1, len(ordered) + 1)), np.log10(ordered))
+    slope = np.convolve(np.gradient(y, step), np.ones(5) / 5, mode="valid") if len(x) > 5 else np.gradient(y, step)
+    return int(np.ceil(10 ** y[int(np.argmin(slope)) + (2 if len(x) > 5 else 0)]))
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Which barcodes are cells (a row a barcode), by which thresholds (None where not used), and what was noteworthy."""
+
+    cells: NDArray[np.bool_]
+    min_fragments: int | None
+    min_tss: float | None
+    warnings: list[str]
+
+
+def call_cells(
+    spec: SampleSpec, table: pd.DataFrame, calling: str, min_fragments: int, min_tss: float | None
+) -> Calls:
+    """Choose the cells: in libraries with a list those that it names, in the others those above the thresholds.
+
+    `table`: barcode, library, fragments, tss_enrichment; `calling`: thresholds, or knee, which finds the number of
+    fragments in the data. Raises UserError where nothing is left.
+    """
+    lists: dict[str, list[Path]] = {}
+    for row in spec.rows:
+        if row.barcodes is not None:
+            lists.setdefault(row.library, []).append(row.barcodes)
+    cells, warnings = whitelisted(table, lists, spec.sample)
+    unlisted = ~table["library"].isin(set(lists)).to_numpy()
+    if not unlisted.any():
+        return Calls(cells, None, None, warnings)
+    own = table[unlisted]
+    if calling == "knee":
+        min_fragments = knee_threshold(own["fragments"].to_numpy())
+    cells[unlisted] = above_thresholds(own, min_fragments, min_tss, spec.sample)
+    return Calls(cells, min_fragments, min_tss, warnings)
+
+
+def cell_names(spec: SampleSpec, table: pd.DataFrame) -> list[str]:
+    """Return the name of every barcode within the sample."""
+    if len({row.library for row in spec.rows}) == 1:
+        return table["barcode"].tolist()
+    return [spec.cell_name(lib, b) for lib, b in zip(table["library"], table["barcode"], strict=True)]

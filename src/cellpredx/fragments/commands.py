@@ -9,10 +9,13 @@ def register(verbs: Any) -> None:
     parser = verbs.add_parser("ingest-fragments", help="read a sample's fragment files once: store, QC, cells")
     parser.add_argument("--spec", required=True, help="the sample's rows: a JSON file, or base64:<JSON>")
     parser.add_argument("--annotation", help="GTF or gene BED, for TSS enrichment")
+    parser.add_argument("--blacklist", help="BED of regions whose signal is not to be trusted")
     parser.add_argument("--genome")
     parser.add_argument("--chrom-sizes")
+    parser.add_argument("--cell-calling", default="thresholds", choices=["thresholds", "knee"])
     parser.add_argument("--min-fragments", type=int, default=1000)
     parser.add_argument("--min-tss", type=float, default=4.0)
+    parser.add_argument("--remove-doublets", action="store_true", help="flagged doublets are no cells")
     parser.add_argument("--store", default="store")
     parser.add_argument("--outdir", default=".")
     parser.set_defaults(run=run)
@@ -26,53 +29,59 @@ def run(args: argparse.Namespace) -> None:
     import pandas as pd
 
     from cellpredx.core.annotation import read_annotation
+    from cellpredx.core.blacklist import read_blacklist
     from cellpredx.core.files import atomic, write_csv, write_json
     from cellpredx.core.genome import read_sizes
     from cellpredx.core.spec import read_spec
-    from cellpredx.fragments.cells import above_thresholds, knee, whitelisted
+    from cellpredx.fragments.cells import call_cells, cell_names, knee
+    from cellpredx.fragments.doublets import find_doublets
     from cellpredx.fragments.ingest import ingest
+    from cellpredx.fragments.qc import BarcodeQC
     from cellpredx.fragments.store import StoreWriter
 
     spec = read_spec(args.spec)
     annotation = read_annotation(args.annotation) if args.annotation else None
+    blacklist = read_blacklist(args.blacklist) if args.blacklist else None
     sizes = read_sizes(args.genome, args.chrom_sizes)
+    known = {
+        "annotation": set(annotation.genes["chrom"]) if annotation is not None else set(),
+        "genome": set(sizes),
+    }
     outdir = Path(args.outdir)
-    warnings: list[str] = []
 
     with atomic(Path(args.store)) as part:
         writer = StoreWriter(part)
-        barcodes, qc = ingest(spec, annotation, sizes, writer)
+        qc = BarcodeQC(annotation, blacklist)
+        barcodes, warnings = ingest(spec, qc, known, sizes, writer)
         table = pd.concat([barcodes, qc.table(len(barcodes))], axis=1)
-        lists: dict[str, list[Path]] = {}
-        for row in spec.rows:
-            if row.barcodes is not None:
-                lists.setdefault(row.library, []).append(row.barcodes)
-        unlisted = sorted({r.library for r in spec.rows} - set(lists))
         min_tss = args.min_tss if annotation is not None else None
-        if annotation is None:
-            warnings.append("no annotation was given: TSS enrichment is not known and --min_tss not applied")
-        cells = whitelisted(table, lists, spec.sample) if lists else np.zeros(len(table), bool)
-        if unlisted:
-            own = table["library"].isin(unlisted).to_numpy()
-            cells[own] = above_thresholds(table[own], args.min_fragments, min_tss, spec.sample)
-        table["is_cell"] = cells
-        table.insert(
-            0, "cell", [spec.cell_name(lib, b) for lib, b in zip(table["library"], table["barcode"], strict=True)]
-        )
-        order = np.argsort(table["cell"].to_numpy(), kind="stable")
-        rows = np.full(len(table), -1, np.int32)
+        calls = call_cells(spec, table, args.cell_calling, args.min_fragments, min_tss)
+        doublets = find_doublets(writer, calls.cells, blacklist or {})
+        cells = calls.cells & ~doublets["is_doublet"].to_numpy() if args.remove_doublets else calls.cells
+        table = pd.concat([table, doublets], axis=1).assign(is_cell=cells)
+        table.insert(0, "cell", cell_names(spec, table))
+        order = np.argsort(table["cell"].to_numpy(object), kind="stable")
         kept = order[cells[order]]
+        rows = np.full(len(table), -1, np.int32)
         rows[kept] = np.arange(len(kept), dtype=np.int32)
+        in_cells = table.iloc[kept]
         writer.close(
             spec.sample,
             spec.batch or spec.sample,
-            table["cell"].to_numpy()[kept].tolist(),
-            table["library"].to_numpy()[kept].tolist(),
+            in_cells["cell"].tolist(),
+            in_cells["library"].tolist(),
             rows,
+            in_cells["fragments"].to_numpy(),
         )
 
-    in_cells = table[cells]
-    total, pairs = int(table["fragments"].sum()), int(table["read_pairs"].sum())
+    warnings.extend(calls.warnings)
+    if annotation is None:
+        warnings.append("no annotation was given: TSS enrichment is not known and --min_tss not applied")
+    if qc.without_pairs:
+        warnings.append("the fragments have no column of read pairs: duplicates are not known")
+    flagged = int(table["is_doublet"].sum())
+    if args.remove_doublets and flagged:
+        warnings.append(f"{flagged:,} of {int(calls.cells.sum()):,} cells were removed as doublets")
     write_csv(table.iloc[order].drop(columns="barcode").rename(columns={"cell": "barcode"}), outdir / "barcodes.csv")
     sizes_table = pd.DataFrame({"size_bp": np.arange(len(qc.sizes)), "fragments": qc.sizes})
     write_csv(sizes_table, outdir / "fragment_sizes.csv")
@@ -84,6 +93,7 @@ def run(args: argparse.Namespace) -> None:
     def median(values: pd.Series) -> float | None:
         return float(values.median()) if values.notna().any() else None
 
+    total, pairs = int(table["fragments"].sum()), table["read_pairs"].sum(min_count=len(table))
     write_json(
         {
             "sample": spec.sample,
@@ -101,12 +111,11 @@ def run(args: argparse.Namespace) -> None:
                 "in_cells": int(in_cells["fragments"].sum()),
                 "duplicate_fraction": 1 - total / pairs if pairs >= total else None,
                 "mitochondrial_fraction": float((table["mitochondrial_fraction"] * table["fragments"]).sum() / total),
+                "blacklist_fraction": median(in_cells["blacklist_fraction"]),
                 "tss_enrichment": median(in_cells["tss_enrichment"]),
                 "nucleosome_signal": median(in_cells["nucleosome_signal"]),
-                "thresholds": {
-                    "min_fragments": args.min_fragments if unlisted else None,
-                    "min_tss": min_tss if unlisted else None,
-                },
+                "doublets": flagged,
+                "thresholds": {"min_fragments": calls.min_fragments, "min_tss": calls.min_tss},
                 "knee": knee(table["fragments"].to_numpy()),
                 "sizes": qc.sizes,
                 "tss_profile": profile,

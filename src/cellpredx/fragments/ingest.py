@@ -1,10 +1,12 @@
 """One pass over a sample's fragment files."""
 
+from collections import Counter
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cellpredx.core.annotation import Annotation
 from cellpredx.core.errors import UserError
 from cellpredx.core.genome import MITOCHONDRIAL
 from cellpredx.core.progress import Progress
@@ -13,70 +15,92 @@ from cellpredx.fragments.qc import BarcodeQC
 from cellpredx.fragments.reader import Fragments, Names, read_fragments
 from cellpredx.fragments.store import StoreWriter
 
+MIN_MAPPED = 0.5
+GOOD_MAPPED = 0.9
 
-def _check_range(block: Fragments, rows: NDArray[np.int64], contig: str, size: int | None, name: str) -> None:
-    if size is None or int(block.end[rows].max()) <= size:
+
+def _runs(contig: NDArray[np.int32]) -> Iterator[tuple[int, slice | NDArray[np.int64]]]:
+    """Yield each contig number and where it stands: a slice where the fragments are in order, as they mostly are."""
+    cuts = np.flatnonzero(np.diff(contig)) + 1
+    numbers = contig[np.r_[0, cuts]]
+    if len(np.unique(numbers)) == len(numbers):
+        for number, begin, stop in zip(numbers.tolist(), [0, *cuts.tolist()], [*cuts.tolist(), len(contig)], strict=True):
+            yield number, slice(begin, stop)
+    else:
+        for number in np.unique(numbers).tolist():
+            yield number, np.flatnonzero(contig == number)
+
+
+def _check_range(rows: NDArray[np.int32], contig: str, size: int | None, block: Fragments, name: str) -> None:
+    if size is None or int(rows[:, 1].max()) <= size:
         return
-    row = int(rows[np.argmax(block.end[rows] > size)])
+    end = int(rows[np.argmax(rows[:, 1] > size), 1])
+    # The line is looked up only now: the first fragment of the block like it.
+    beyond = rows[rows[:, 1] > size][0]
+    row = int(np.flatnonzero((block.rows == beyond).all(axis=1))[0])
     raise UserError(
-        f"a fragment ends at {int(block.end[row]):,}, beyond the end of {contig} ({size:,} bp)",
+        f"a fragment ends at {end:,}, beyond the end of {contig} ({size:,} bp)",
         f"{name}, line {block.first_line + row}, column 3",
         "give the genome that the reads were aligned to: --genome or --chrom_sizes",
     )
 
 
-def _check_contigs(contigs: set[str], known: set[str], source: str, name: str) -> None:
-    """Raise UserError where no contig of the fragments is known: chr1 against 1, or another genome."""
-    if known and not contigs & known:
-        raise UserError(
-            f"no chromosome of the fragments is in the {source}",
-            name,
-            f"the fragments have {', '.join(sorted(contigs)[:5])}; the {source} has {', '.join(sorted(known)[:5])}: "
-            "give files of one genome that name chromosomes alike",
-        )
+def mapped_text(fragments: Counter[str], known: set[str], source: str, name: str) -> str | None:
+    """Return a warning where under 90 % of a file's fragments are on chromosomes that the annotation or genome knows.
+
+    Raises UserError under half: chr1 against 1, or another genome. Mitochondrial fragments do not count.
+    """
+    counted = Counter({chrom: n for chrom, n in fragments.items() if chrom not in MITOCHONDRIAL}) or fragments
+    total = sum(counted.values())
+    share = sum(n for chrom, n in counted.items() if chrom in known) / total
+    if share >= GOOD_MAPPED:
+        return None
+    unknown = [chrom for chrom, _ in counted.most_common() if chrom not in known]
+    text = f"{1 - share:.0%} of the fragments are on chromosomes that the {source} does not know"
+    if share >= MIN_MAPPED:
+        return f"{name}: {text}: {', '.join(unknown[:5])}"
+    raise UserError(
+        text if share else f"no chromosome of the fragments is in the {source}",
+        name,
+        f"the fragments have {', '.join(sorted(fragments)[:5])}; the {source} has {', '.join(sorted(known)[:5])}: "
+        "give files of one genome that name chromosomes alike",
+    )
 
 
 def ingest(
-    spec: SampleSpec, annotation: Annotation | None, sizes: dict[str, int], writer: StoreWriter
-) -> tuple[pd.DataFrame, BarcodeQC]:
-    """Read every fragment file of a sample into `writer`; lanes of a library share its barcodes.
+    spec: SampleSpec, qc: BarcodeQC, known: dict[str, set[str]], sizes: dict[str, int], writer: StoreWriter
+) -> tuple[pd.DataFrame, list[str]]:
+    """Read every fragment file of a sample into `writer` and `qc`; lanes of a library share its barcodes.
 
-    Returns a table (barcode, library), a row a barcode number, and its QC. Raises UserError for what is no
-    fragment, for positions beyond a chromosome's end, and for chromosome names that fit nothing.
+    `known`: the chromosomes that a source of theirs (annotation, genome) has, checked for each file; `sizes`: {contig:
+    length in bp}. Returns a table (barcode, library), a row a barcode number, and warnings. Raises UserError for what
+    is no fragment, for positions beyond a chromosome's end, and for chromosome names that fit nothing.
     """
-    qc = BarcodeQC(annotation)
     contigs = Names()
     table: list[pd.DataFrame] = []
-    total = 0
+    warnings: list[str] = []
+    total = base = 0
     progress = Progress(f"{spec.sample}: fragments")
     for library in sorted({row.library for row in spec.rows}):
         barcodes = Names(1 << 14)
-        base = sum(len(t) for t in table)
         for row in (r for r in spec.rows if r.library == library):
             assert row.fragments is not None
-            seen: set[str] = set()
-            for block in read_fragments(row.fragments, contigs, barcodes):
-                names = contigs.names()
-                numbers = block.barcode + np.int32(base)
-                for contig in np.unique(block.contig):
-                    rows = np.flatnonzero(block.contig == contig)
-                    name = names[contig]
-                    _check_range(block, rows, name, sizes.get(name), row.fragments.name)
-                    qc.add(
-                        name,
-                        name in MITOCHONDRIAL,
-                        block.start[rows],
-                        block.end[rows],
-                        numbers[rows],
-                        block.pairs[rows],
-                    )
-                    writer.add(name, block.start[rows], block.end[rows], numbers[rows])
-                    seen.add(name)
-                total += len(block.start)
+            fragments: Counter[str] = Counter()
+            names: list[str] = []
+            for block in read_fragments(row.fragments, contigs, barcodes, base):
+                if len(names) < contigs.count:
+                    names = contigs.names()
+                for contig, place in _runs(block.contig):
+                    name, rows = names[contig], block.rows[place]
+                    _check_range(rows, name, sizes.get(name), block, row.fragments.name)
+                    qc.add(name, rows, block.pairs[place])
+                    writer.add(name, rows)
+                    fragments[name] += len(rows)
+                total += len(block.rows)
                 progress.update(total)
-            if annotation is not None:
-                _check_contigs(seen, set(annotation.genes["chrom"]), "annotation", row.fragments.name)
-            _check_contigs(seen, set(sizes), "genome", row.fragments.name)
+            texts = (mapped_text(fragments, own, source, row.fragments.name) for source, own in known.items() if own)
+            warnings.extend(text for text in texts if text)
         table.append(pd.DataFrame({"barcode": barcodes.names(), "library": library}))
+        base += barcodes.count
     progress.close(total)
-    return pd.concat(table, ignore_index=True), qc
+    return pd.concat(table, ignore_index=True), warnings

@@ -3,22 +3,28 @@
 import gzip
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
-from isal import igzip, isal_zlib
+from isal import igzip_threaded, isal_zlib
 from numba import njit
 from numpy.typing import NDArray
 
 from cellpredx.core.errors import UserError
 from cellpredx.core.whole import check_whole
 
-BLOCK = 16 << 20
+# Small enough that a block's bytes are still in the cache when they are parsed.
+BLOCK = 1 << 20
+LONGEST_LINE = 64 << 20
 ISAL_ERRORS: Any = (isal_zlib.error,)
 
-OK, GROW, TOO_FEW_COLUMNS, BAD_NUMBER, EMPTY_RANGE, BLANK_LINE, COMMENT = range(7)
+OK, GROW, TOO_FEW_COLUMNS, BAD_NUMBER, EMPTY_RANGE, BLANK_LINE, COMMENT, LONG_NAME, SKIP, END = range(10)
+TAB, LF, CR, HASH = 9, 10, 13, 35
+KEY_WORDS = 64
+LONGEST_NAME = 8 * KEY_WORDS
 _MESSAGES = {
     TOO_FEW_COLUMNS: (
         "a fragment has fewer than 4 tab-separated columns",
@@ -30,6 +36,7 @@ _MESSAGES = {
     ),
     EMPTY_RANGE: ("start is not before end", "write half-open intervals: start < end"),
     BLANK_LINE: ("a blank line between fragments", "remove it"),
+    LONG_NAME: (f"a chromosome or barcode has more than {LONGEST_NAME - 1} characters", "give a fragment file"),
     COMMENT: (
         "a line with # after the first fragment",
         "keep comments at the head; if files were joined, give them as rows of one sample instead",
@@ -38,10 +45,11 @@ _MESSAGES = {
 
 
 def _open(path: Path) -> BinaryIO:
+    """Open a file, plain or compressed; a compressed one is decompressed in a thread of its own."""
     with open(path, "rb") as head:
-        opener: Any = igzip.open if head.read(2) == b"\x1f\x8b" else open
-    handle: BinaryIO = opener(path, "rb")
-    return handle
+        compressed = head.read(2) == b"\x1f\x8b"
+    handle: Any = igzip_threaded.open(path, "rb", threads=1) if compressed else open(path, "rb")
+    return cast(BinaryIO, handle)
 
 
 def read_blocks(path: Path) -> Iterator[NDArray[np.uint8]]:
@@ -54,9 +62,9 @@ def read_blocks(path: Path) -> Iterator[NDArray[np.uint8]]:
                 cut = chunk.rfind(b"\n") + 1
                 if cut == 0:
                     rest += chunk
-                    if len(rest) > 4 * BLOCK:
+                    if len(rest) > LONGEST_LINE:
                         raise UserError(
-                            f"a line is longer than {len(rest) >> 20} MB", path.name, "give a fragment file (.tsv.gz)"
+                            f"a line is longer than {LONGEST_LINE >> 20} MB", path.name, "give a fragment file (.tsv.gz)"
                         )
                     continue
                 yield np.frombuffer(rest + chunk[:cut], dtype=np.uint8)
@@ -69,154 +77,224 @@ def read_blocks(path: Path) -> Iterator[NDArray[np.uint8]]:
         yield np.frombuffer(rest + b"\n", dtype=np.uint8)
 
 
-@njit(cache=True)
-def _find(text, offsets, slots, hashes, count, buffer, begin, end):  # type: ignore[no-untyped-def]
-    """Return the number of buffer[begin:end] in a table of names, adding it; open addressing, FNV-1a."""
-    code = np.uint64(14695981039346656037)
+@njit(cache=True, nogil=True)
+def _mix(code, word):  # type: ignore[no-untyped-def]
+    """Return the hash `code` with eight more bytes in it."""
+    code = (code ^ word) * np.uint64(0x9E3779B97F4A7C15)
+    return code ^ (code >> np.uint64(32))
+
+
+@njit(cache=True, nogil=True)
+def _pack(buffer, begin, end, key):  # type: ignore[no-untyped-def]
+    """Write buffer[begin:end] and a tab, eight bytes a word, to `key`; return (words, hash).
+
+    No name has a tab, so two names are equal where their words are.
+    """
+    code = np.uint64(0)
+    words = 0
+    while end - begin >= 8:
+        word = np.uint64(0)
+        for i in range(8):
+            word = (word << np.uint64(8)) | np.uint64(buffer[begin + i])
+        key[words] = word
+        code = _mix(code, word)
+        words += 1
+        begin += 8
+    word = np.uint64(0)
     for i in range(begin, end):
-        code = (code ^ np.uint64(buffer[i])) * np.uint64(1099511628211)
-    mask = np.uint64(len(slots) - 1)
-    slot = (code ^ (code >> np.uint64(32))) & mask
-    length = end - begin
+        word = (word << np.uint64(8)) | np.uint64(buffer[i])
+    word = ((word << np.uint64(8)) | np.uint64(TAB)) << np.uint64(8 * (7 - (end - begin)))
+    key[words] = word
+    return words + 1, _mix(code, word)
+
+
+@njit(cache=True, nogil=True)
+def _find(table, offsets, text, count, key, words, code):  # type: ignore[no-untyped-def]
+    """Return the number of the name `key`, adding it where it is new.
+
+    A place of `table` holds the upper half of a name's hash and the name's number + 1, or 0 where it is free: most
+    look-ups touch one line of memory before the text itself. Names are compared in full, whatever their hash.
+    """
+    mask = np.uint64(len(table) - 1)
+    upper = np.uint64(0xFFFFFFFF00000000)
+    tag = code & upper
+    place = code & mask
     while True:
-        known = slots[slot]
-        if known < 0:
-            slots[slot] = count
-            hashes[count] = code
+        entry = table[place]
+        if entry == np.uint64(0):
+            table[place] = tag | np.uint64(count + 1)
             base = offsets[count]
-            for i in range(length):
-                text[base + i] = buffer[begin + i]
-            offsets[count + 1] = base + length
+            for i in range(words):
+                text[base + i] = key[i]
+            offsets[count + 1] = base + words
             return count
-        if hashes[known] == code and offsets[known + 1] - offsets[known] == length:
-            same = True
+        if (entry & upper) == tag:
+            known = np.int64(entry & ~upper) - 1
             base = offsets[known]
-            for i in range(length):
-                if text[base + i] != buffer[begin + i]:
-                    same = False
+            equal = True
+            for i in range(words):
+                if text[base + i] != key[i]:
+                    equal = False
                     break
-            if same:
+            if equal:
                 return known
-        slot = (slot + np.uint64(1)) & mask
+        place = (place + np.uint64(1)) & mask
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _number(buffer, begin, end):  # type: ignore[no-untyped-def]
     """Return buffer[begin:end] as a whole number below 2**31 - 1, or -1."""
     if begin >= end or end - begin > 10:
         return -1
     value = 0
     for i in range(begin, end):
-        digit = int(buffer[i]) - 48
+        digit = np.int64(buffer[i]) - 48
         if digit < 0 or digit > 9:
             return -1
         value = value * 10 + digit
     return value if value < 2147483647 else -1
 
 
-@njit(cache=True)
-def _tokenise(  # type: ignore[no-untyped-def]
-    buffer,
-    position,
-    at_head,
-    starts,
-    ends,
-    contigs,
-    barcodes,
-    pairs,
-    row,
-    c_text,
-    c_offsets,
-    c_slots,
-    c_hashes,
-    c_count,
-    b_text,
-    b_offsets,
-    b_slots,
-    b_hashes,
-    b_count,
-):
-    """Parse lines from `position`; return (status, position, at_head, row, c_count, b_count, column).
+@njit(cache=True, nogil=True)
+def _fault(buffer, position, at_head):  # type: ignore[no-untyped-def]
+    """Return (status, column) of a line that is no fragment: its fault, SKIP (a comment at the head) or END (blank to the end)."""
+    tabs = np.empty(5, np.int64)
+    columns = 0
+    line_end = position
+    while buffer[line_end] != LF:
+        if buffer[line_end] == TAB and columns < 5:
+            tabs[columns] = line_end
+            columns += 1
+        line_end += 1
+    stop = line_end
+    if stop > position and buffer[stop - 1] == CR:
+        stop -= 1
+    if stop == position:
+        for i in range(line_end, len(buffer)):
+            if buffer[i] != LF and buffer[i] != CR:
+                return BLANK_LINE, 1
+        return END, 0
+    if buffer[position] == HASH:
+        return (SKIP, 0) if at_head else (COMMENT, 1)
+    if columns < 3:
+        return TOO_FEW_COLUMNS, columns + 1
+    start = _number(buffer, tabs[0] + 1, tabs[1])
+    end = _number(buffer, tabs[1] + 1, tabs[2])
+    if start < 0 or end < 0:
+        return BAD_NUMBER, 2 if start < 0 else 3
+    if start >= end:
+        return EMPTY_RANGE, 2
+    if (tabs[3] if columns > 3 else stop) == tabs[2] + 1 or tabs[0] == position:
+        return TOO_FEW_COLUMNS, 4
+    if columns > 3 and _number(buffer, tabs[3] + 1, tabs[4] if columns > 4 else stop) < 0:
+        return BAD_NUMBER, 5
+    return LONG_NAME, 1 if tabs[0] - position >= LONGEST_NAME else 4
 
-    GROW asks for larger name tables and is called again from the same position.
+
+@njit(cache=True, nogil=True)
+def _tokenise(  # type: ignore[no-untyped-def]
+    buffer, position, at_head, rows, contigs, pairs, row, c_table, c_offsets, c_text, c_count,
+    b_table, b_offsets, b_text, b_count, base
+):  # fmt: skip
+    """Parse lines from `position` into rows (start, end, base + barcode), contigs and pairs.
+
+    Returns (status, position, at_head, row, c_count, b_count, column). GROW asks for larger tables of names and is
+    called again from the same position. Each byte of a sound line is looked at once; `_fault` reads the others again.
     """
     size = len(buffer)
-    tabs = np.empty(5, np.int64)
-    last = -1
+    key = np.empty(KEY_WORDS, np.uint64)
+    last = np.int64(-1)
+    last_begin = last_length = np.int64(0)
     while position < size:
-        line_end = position
-        columns = 0
-        while buffer[line_end] != 10:
-            if buffer[line_end] == 9 and columns < 5:
-                tabs[columns] = line_end
-                columns += 1
-            line_end += 1
-        stop = line_end
-        if stop > position and buffer[stop - 1] == 13:
-            stop -= 1
-        if stop == position:
-            rest_blank = True
-            for i in range(line_end, size):
-                if buffer[i] != 10 and buffer[i] != 13:
-                    rest_blank = False
-                    break
-            if not rest_blank:
-                return BLANK_LINE, position, at_head, row, c_count, b_count, 1
-            position = size
-            break
-        if buffer[position] == 35:
-            if not at_head:
-                return COMMENT, position, at_head, row, c_count, b_count, 1
-            position = line_end + 1
-            continue
-        if columns < 3:
-            return TOO_FEW_COLUMNS, position, at_head, row, c_count, b_count, columns + 1
-        if (
-            c_count + 1 >= len(c_slots) // 2
-            or b_count + 1 >= len(b_slots) // 2
-            or c_offsets[c_count] + (line_end - position) > len(c_text)
-            or b_offsets[b_count] + (line_end - position) > len(b_text)
-        ):
+        full = c_offsets[c_count] + KEY_WORDS > len(c_text) or b_offsets[b_count] + KEY_WORDS > len(b_text)
+        if full or c_count + 1 >= len(c_offsets) or b_count + 1 >= len(b_offsets):
             return GROW, position, at_head, row, c_count, b_count, 0
-        start = _number(buffer, tabs[0] + 1, tabs[1])
-        if start < 0:
-            return BAD_NUMBER, position, at_head, row, c_count, b_count, 2
-        end = _number(buffer, tabs[1] + 1, tabs[2])
-        if end < 0:
-            return BAD_NUMBER, position, at_head, row, c_count, b_count, 3
-        if start >= end:
-            return EMPTY_RANGE, position, at_head, row, c_count, b_count, 2
-        barcode_end = tabs[3] if columns > 3 else stop
-        if barcode_end == tabs[2] + 1 or tabs[0] == position:
-            return TOO_FEW_COLUMNS, position, at_head, row, c_count, b_count, 4
-        pair = 1
-        if columns > 3:
-            pair = _number(buffer, tabs[3] + 1, tabs[4] if columns > 4 else stop)
-            if pair < 0:
-                return BAD_NUMBER, position, at_head, row, c_count, b_count, 5
-        length = tabs[0] - position
-        same = last >= 0 and c_offsets[last + 1] - c_offsets[last] == length
+        # The contig: most often that of the line before.
+        at = position
+        same = last >= 0 and position + last_length < size and buffer[position + last_length] == TAB
         if same:
-            base = c_offsets[last]
-            for i in range(length):
-                if c_text[base + i] != buffer[position + i]:
+            for i in range(last_length):
+                if buffer[last_begin + i] != buffer[position + i]:
                     same = False
                     break
+        if same:
+            at = position + last_length
+        else:
+            while buffer[at] != TAB and buffer[at] != LF:
+                at += 1
+        contig_end = at
+        sound = buffer[at] == TAB and position < at < position + LONGEST_NAME and buffer[position] != HASH
+        start = end = np.int64(0)
+        barcode_begin = barcode_end = np.int64(0)
+        pair = np.int64(1)
+        if sound:
+            at += 1
+            first = at
+            digit = np.int64(buffer[at]) - 48
+            while 0 <= digit <= 9:
+                start = start * 10 + digit
+                at += 1
+                digit = np.int64(buffer[at]) - 48
+            sound = buffer[at] == TAB and first < at <= first + 10
+        if sound:
+            at += 1
+            first = at
+            digit = np.int64(buffer[at]) - 48
+            while 0 <= digit <= 9:
+                end = end * 10 + digit
+                at += 1
+                digit = np.int64(buffer[at]) - 48
+            sound = buffer[at] == TAB and first < at <= first + 10 and start < end < 2147483647
+        if sound:
+            at += 1
+            barcode_begin = at
+            while buffer[at] != TAB and buffer[at] != LF:
+                at += 1
+            barcode_end = at - 1 if buffer[at] == LF and buffer[at - 1] == CR else at
+            sound = barcode_begin < barcode_end < barcode_begin + LONGEST_NAME
+        if sound and buffer[at] == TAB:
+            at += 1
+            first = at
+            pair = np.int64(0)
+            digit = np.int64(buffer[at]) - 48
+            while 0 <= digit <= 9:
+                pair = pair * 10 + digit
+                at += 1
+                digit = np.int64(buffer[at]) - 48
+            sound = first < at <= first + 10 and pair < 2147483647
+            if buffer[at] == CR:
+                at += 1
+            if buffer[at] == TAB:
+                while buffer[at] != LF:
+                    at += 1
+            sound = sound and buffer[at] == LF
+        if not sound:
+            status, column = _fault(buffer, position, at_head)
+            if status != SKIP:
+                return status, position, at_head, row, c_count, b_count, column
+            while buffer[position] != LF:
+                position += 1
+            position += 1
+            continue
         if not same:
-            last = _find(c_text, c_offsets, c_slots, c_hashes, c_count, buffer, position, tabs[0])
+            words, code = _pack(buffer, position, contig_end, key)
+            last = _find(c_table, c_offsets, c_text, c_count, key, words, code)
             if last == c_count:
                 c_count += 1
-        barcode = _find(b_text, b_offsets, b_slots, b_hashes, b_count, buffer, tabs[2] + 1, barcode_end)
+        last_begin = position
+        last_length = contig_end - position
+        words, code = _pack(buffer, barcode_begin, barcode_end, key)
+        barcode = _find(b_table, b_offsets, b_text, b_count, key, words, code)
         if barcode == b_count:
             b_count += 1
-        starts[row] = start
-        ends[row] = end
+        rows[row, 0] = start
+        rows[row, 1] = end
+        rows[row, 2] = base + barcode
         contigs[row] = last
-        barcodes[row] = barcode
         pairs[row] = pair
         row += 1
         at_head = False
-        position = line_end + 1
+        position = at + 1
     return OK, position, at_head, row, c_count, b_count, 0
 
 
@@ -225,94 +303,88 @@ class Names:
 
     def __init__(self, capacity: int = 1 << 10) -> None:
         self.count = 0
-        self.slots = np.full(2 * capacity, -1, np.int64)
-        self.hashes = np.empty(2 * capacity, np.uint64)
-        self.offsets = np.zeros(2 * capacity + 1, np.int64)
-        self.text = np.empty(64 * capacity, np.uint8)
+        self.table = np.zeros(2 * capacity, np.uint64)
+        self.offsets = np.zeros(capacity + 1, np.int64)
+        self.text = np.empty(4 * capacity + KEY_WORDS, np.uint64)
 
     def grow(self) -> None:
         """Double the capacity."""
-        size = 2 * len(self.slots)
-        slots = np.full(size, -1, np.int64)
-        mask = np.uint64(size - 1)
-        _rehash(slots, self.hashes, self.count, mask)
-        self.slots = slots
-        self.hashes = np.concatenate([self.hashes, np.empty_like(self.hashes)])
+        self.table = np.zeros(2 * len(self.table), np.uint64)
+        _rehash(self.table, self.offsets, self.text, self.count)
         self.offsets = np.concatenate([self.offsets, np.zeros(len(self.offsets) - 1, np.int64)])
         self.text = np.concatenate([self.text, np.empty_like(self.text)])
 
-    def names(self, begin: int = 0) -> list[str]:
-        """Return the names from number `begin` on."""
-        raw = self.text.tobytes()
-        ends = self.offsets[begin : self.count + 1].tolist()
-        return [raw[a:b].decode("utf-8", "replace") for a, b in pairwise(ends)]
+    def names(self) -> list[str]:
+        """Return the names in the order of their numbers."""
+        raw = self.text[: self.offsets[self.count]].astype(">u8").tobytes()
+        ends = (8 * self.offsets[: self.count + 1]).tolist()
+        return [raw[a:b].split(b"\t", 1)[0].decode("utf-8", "replace") for a, b in pairwise(ends)]
 
 
 @njit(cache=True)
-def _rehash(slots, hashes, count, mask):  # type: ignore[no-untyped-def]
+def _rehash(table, offsets, text, count):  # type: ignore[no-untyped-def]
+    mask = np.uint64(len(table) - 1)
     for number in range(count):
-        slot = (hashes[number] ^ (hashes[number] >> np.uint64(32))) & mask
-        while slots[slot] >= 0:
-            slot = (slot + np.uint64(1)) & mask
-        slots[slot] = number
+        code = np.uint64(0)
+        for i in range(offsets[number], offsets[number + 1]):
+            code = _mix(code, text[i])
+        place = code & mask
+        while table[place] != np.uint64(0):
+            place = (place + np.uint64(1)) & mask
+        table[place] = (code & np.uint64(0xFFFFFFFF00000000)) | np.uint64(number + 1)
 
 
+@dataclass(frozen=True)
 class Fragments:
-    """The fragments of one block: start, end (bp, half-open), contig and barcode numbers, read pairs.
+    """The fragments of one block: `rows` of int32 (start, end, barcode number), bp, half-open; contig numbers; read pairs.
 
     `first_line` is the line of the first of them in its file.
     """
 
-    def __init__(self, arrays: list[NDArray[np.int32]], first_line: int) -> None:
-        self.start, self.end, self.contig, self.barcode, self.pairs = arrays
-        self.first_line = first_line
+    rows: NDArray[np.int32]
+    contig: NDArray[np.int32]
+    pairs: NDArray[np.int32]
+    first_line: int
 
 
-def read_fragments(path: Path, contigs: Names, barcodes: Names) -> Iterator[Fragments]:
+def read_fragments(path: Path, contigs: Names, barcodes: Names, base: int = 0) -> Iterator[Fragments]:
     """Yield the fragments of a file (3 coordinates, barcode, optionally read pairs) block by block.
 
-    Names are added to `contigs` and `barcodes`. Raises UserError with line and column for what is not a
-    fragment, and for a file without one.
+    Names are added to `contigs` and `barcodes`; a barcode's number is `base` more than its place there. Raises
+    UserError with line and column for what is not a fragment, and for a file without one.
     """
     line = 1
     at_head = True
+    ended = False
     seen = 0
     for block in read_blocks(path):
-        newlines = int(np.count_nonzero(block == 10))
-        arrays = [np.empty(newlines, np.int32) for _ in range(5)]
+        newlines = int(np.count_nonzero(block == LF))
+        rows = np.empty((newlines, 3), np.int32)
+        contig, pairs = np.empty(newlines, np.int32), np.empty(newlines, np.int32)
         position = row = 0
         while True:
             state: Any = _tokenise(
-                block,
-                position,
-                at_head,
-                *arrays,
-                row,
-                contigs.text,
-                contigs.offsets,
-                contigs.slots,
-                contigs.hashes,
-                contigs.count,
-                barcodes.text,
-                barcodes.offsets,
-                barcodes.slots,
-                barcodes.hashes,
-                barcodes.count,
-            )
+                block, position, at_head, rows, contig, pairs, row,
+                contigs.table, contigs.offsets, contigs.text, contigs.count,
+                barcodes.table, barcodes.offsets, barcodes.text, barcodes.count, base,
+            )  # fmt: skip
             status, position, at_head, row, contigs.count, barcodes.count, column = state
             if status != GROW:
                 break
             for table in (contigs, barcodes):
                 table.grow()
-        if status != OK:
-            number = line + int(np.count_nonzero(block[:position] == 10))
+        if ended and (row or status not in (OK, END)):
+            status, position, column = BLANK_LINE, 0, 1
+        if status not in (OK, END):
+            number = line + int(np.count_nonzero(block[:position] == LF)) - int(ended)
             what, remedy = _MESSAGES[status]
             text = block[position : position + 80].tobytes().split(b"\n")[0].decode("utf-8", "replace")
             raise UserError(f"{what}: {text!r}", f"{path.name}, line {number}, column {column}", remedy)
         if row:
             # Comments stand only before the first fragment, so lines and rows run together after it.
-            heads = int(block[0] == 35) + int(np.count_nonzero((block[:-1] == 10) & (block[1:] == 35)))
-            yield Fragments([a[:row] for a in arrays], line + heads)
+            heads = int(block[0] == HASH) + int(np.count_nonzero((block[:-1] == LF) & (block[1:] == HASH))) if not seen else 0
+            yield Fragments(rows[:row], contig[:row], pairs[:row], line + heads)
+        ended = ended or status == END
         seen += row
         line += newlines
     if seen == 0:

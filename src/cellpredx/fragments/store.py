@@ -21,22 +21,33 @@ class StoreWriter:
         self.fragments: dict[str, int] = {}
         self.files: dict[str, str] = {}
 
-    def add(self, contig: str, start: NDArray[np.int32], end: NDArray[np.int32], barcode: NDArray[np.int32]) -> None:
-        """Append the fragments of one contig."""
+    def add(self, contig: str, rows: NDArray[np.int32]) -> None:
+        """Append fragments of one contig: rows of (start, end, barcode number)."""
         if contig not in self.files:
             # A contig's name is the user's text, a file's name is ours.
             self.files[contig] = f"contig{len(self.files)}.int32"
             self.fragments[contig] = 0
-        rows = np.stack([start, end, barcode], axis=1)
         with open(self.folder / self.files[contig], "ab") as handle:
             rows.tofile(handle)
         self.fragments[contig] += len(rows)
 
+    def rows(self, contig: str) -> NDArray[np.int32]:
+        """Return the fragments of a contig that were added so far, in the order of their adding."""
+        return np.fromfile(self.folder / self.files[contig], np.int32).reshape(-1, 3)
+
     def close(
-        self, sample: str, batch: str, cells: list[str], libraries: list[str], row_of_barcode: NDArray[np.int32]
+        self,
+        sample: str,
+        batch: str,
+        cells: list[str],
+        libraries: list[str],
+        row_of_barcode: NDArray[np.int32],
+        fragments: NDArray[np.int64],
     ) -> None:
-        """Write the index: cells in row order with their libraries, and each barcode number's row or -1."""
+        """Write the index: cells in row order with their libraries and numbers of fragments, and each barcode number's
+        row or -1."""
         np.save(self.folder / "row_of_barcode.npy", row_of_barcode)
+        np.save(self.folder / "fragments_of_cell.npy", fragments)
         contigs = [
             {"name": name, "file": self.files[name], "fragments": self.fragments[name]} for name in sorted(self.files)
         ]
@@ -48,7 +59,11 @@ class StoreWriter:
 
 @dataclass(frozen=True)
 class Store:
-    """A sample's fragments, opened for reading."""
+    """A sample's fragments, opened for reading.
+
+    `contigs`: {name: (file, fragments)}; `row_of_barcode`: a cell's row, or -1, for each barcode number;
+    `fragments_of_cell`: fragments of each cell, over all contigs.
+    """
 
     folder: Path
     sample: str
@@ -57,6 +72,7 @@ class Store:
     libraries: list[str]
     contigs: dict[str, tuple[str, int]]
     row_of_barcode: NDArray[np.int32]
+    fragments_of_cell: NDArray[np.int64]
 
     @classmethod
     def open(cls, folder: str | Path) -> "Store":
@@ -71,7 +87,12 @@ class Store:
             index["libraries"],
             {c["name"]: (c["file"], c["fragments"]) for c in index["contigs"]},
             np.load(folder / "row_of_barcode.npy"),
+            np.load(folder / "fragments_of_cell.npy"),
         )
+
+    def rows(self, contig: str) -> NDArray[np.int32]:
+        """Return a contig's fragments, of all barcodes: rows of (start, end, barcode number)."""
+        return np.fromfile(self.folder / self.contigs[contig][0], np.int32).reshape(-1, 3)
 
     def chunks(self, contig: str) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]]:
         """Yield (start, end, cell row) of a contig's fragments in cells, a bounded number at a time."""

@@ -1,0 +1,124 @@
+"""Counts written straight to .h5ad (anndata's on-disk format 0.1.0), block by block.
+
+anndata wants the whole matrix in memory, and takes longer to load than a sample's counts take to make.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from isal import isal_zlib
+from numpy.typing import NDArray
+
+from cellpredx.core.files import atomic
+
+CHUNK = 1 << 18
+
+
+def _encode(item: Any, kind: str, version: str) -> Any:
+    item.attrs["encoding-type"] = kind
+    item.attrs["encoding-version"] = version
+    return item
+
+
+class _Stream:
+    """A one-dimensional dataset of known length, written from its start on, compressed as HDF5's gzip filter does."""
+
+    def __init__(self, group: h5py.Group, name: str, length: int, dtype: Any) -> None:
+        self.chunk = max(1, min(CHUNK, length))
+        self.data = group.create_dataset(
+            name, (length,), dtype, chunks=(self.chunk,), compression="gzip", compression_opts=1, shuffle=True
+        )
+        self.buffer = np.zeros(self.chunk, dtype)
+        self.filled = self.written = 0
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Append values."""
+        done = 0
+        while done < len(values):
+            taken = min(self.chunk - self.filled, len(values) - done)
+            self.buffer[self.filled : self.filled + taken] = values[done : done + taken]
+            self.filled += taken
+            done += taken
+            if self.filled == self.chunk:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what is in the buffer."""
+        if self.filled:
+            self.buffer[self.filled :] = 0
+            shuffled = np.ascontiguousarray(self.buffer.view(np.uint8).reshape(self.chunk, -1).T)
+            self.data.id.write_direct_chunk((self.written,), isal_zlib.compress(shuffled.tobytes(), 1))
+            self.written += self.chunk
+            self.filled = 0
+
+
+def _strings(group: h5py.Group, name: str, values: Iterable[str]) -> None:
+    data = np.asarray([str(v) for v in values], dtype=object)
+    options = {"compression": "gzip", "compression_opts": 1} if len(data) else {}
+    _encode(group.create_dataset(name, data=data, dtype=h5py.string_dtype(), **options), "string-array", "0.2.0")
+
+
+def _table(root: h5py.File, name: str, index: Iterable[str], columns: dict[str, Any]) -> None:
+    """Write a data frame; texts that repeat are kept as categories, as anndata does."""
+    group = _encode(root.create_group(name), "dataframe", "0.2.0")
+    group.attrs["_index"] = "_index"
+    group.attrs.create("column-order", np.asarray(list(columns), dtype=object), dtype=h5py.string_dtype())
+    _strings(group, "_index", index)
+    for column, values in columns.items():
+        series = pd.Series(values)
+        if pd.api.types.is_numeric_dtype(series):
+            options = {"compression": "gzip", "compression_opts": 1} if len(series) else {}
+            _encode(group.create_dataset(column, data=series.to_numpy(), **options), "array", "0.2.0")
+            continue
+        codes, categories = pd.factorize(series.astype(str), sort=True)
+        if len(categories) == len(series):
+            _strings(group, column, series)
+            continue
+        part = _encode(group.create_group(column), "categorical", "0.2.0")
+        part.attrs["ordered"] = False
+        _strings(part, "categories", categories)
+        kind = np.min_scalar_type(-max(1, len(categories)))
+        _encode(part.create_dataset("codes", data=codes.astype(kind), compression="gzip"), "array", "0.2.0")
+
+
+def write_counts(
+    path: str | Path,
+    blocks: Iterable[tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]],
+    shape: tuple[int, int],
+    nnz: int,
+    obs: tuple[Iterable[str], dict[str, Any]],
+    var: tuple[Iterable[str], dict[str, Any]],
+    about: dict[str, Any],
+) -> None:
+    """Write cells x features (CSR, float32) to an .h5ad that appears whole or not at all.
+
+    `blocks`: (entries a row, columns, values) of successive rows, `nnz` entries in all; `obs` and `var`: names and
+    columns; `about`: uns['cellpredx'], texts and numbers.
+    """
+    with atomic(path) as part, h5py.File(part, "w") as root:
+        _encode(root, "anndata", "0.1.0")
+        matrix = _encode(root.create_group("X"), "csr_matrix", "0.1.0")
+        matrix.attrs["shape"] = np.asarray(shape, np.int64)
+        values, columns = _Stream(matrix, "data", nnz, np.float32), _Stream(matrix, "indices", nnz, np.int32)
+        lengths = []
+        for length, column, value in blocks:
+            lengths.append(length)
+            columns.add(column)
+            values.add(value)
+        columns.flush()
+        values.flush()
+        pointers = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))])
+        matrix.create_dataset("indptr", data=pointers.astype(np.int32 if nnz < 2**31 else np.int64), compression="gzip")
+        _table(root, "obs", *obs)
+        _table(root, "var", *var)
+        for name in ("layers", "obsm", "obsp", "varm", "varp"):
+            _encode(root.create_group(name), "dict", "0.1.0")
+        own = _encode(_encode(root.create_group("uns"), "dict", "0.1.0").create_group("cellpredx"), "dict", "0.1.0")
+        for key, value in about.items():
+            text = isinstance(value, str)
+            item = own.create_dataset(key, data=value, dtype=h5py.string_dtype() if text else None)
+            _encode(item, "string" if text else "numeric-scalar", "0.2.0")
