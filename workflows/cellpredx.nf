@@ -64,7 +64,7 @@ workflow CELLPREDX {
     // What every transfer needs: [key of a matrix, id of the transfer, part, position].
     ch_needs = ch_kinds.flatMap { kinds -> plan.transfers.collectMany { transfer -> needsOf(transfer, kinds, plan, options) } }
 
-    // Matrices by their key, [sample, kind, peak set or window size].
+    // Matrices by their key, [sample, kind, peak set and counting].
     ch_standard = STANDARDISE.out.matrices.transpose().map { meta, file -> [[meta.id, file.baseName, ''], file] }
     ch_derived = ch_needs
         .filter { need -> need.made_from == 'peaks' }
@@ -93,7 +93,7 @@ workflow CELLPREDX {
             .map { sample, count, peaks, store -> [[id: sample] + count, store, peaks] },
         annotation,
         chrom_sizes,
-        options.subMap(['genome', 'counting'])
+        options.subMap(['genome'])
     )
     ch_matrices = ch_standard
         .mix(GENE_ACTIVITY.out.matrix.map { meta, file -> [[meta.id, 'gene_activity', ''], file] })

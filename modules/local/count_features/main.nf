@@ -19,7 +19,8 @@ process COUNT_FEATURES {
     cellpredx count \\
         --store ${store} \\
         --kind ${meta.kind} \\
-        --counting ${settings.counting} \\
+        --counting ${meta.counting} \\
+        ${meta.gene_model ? "--gene-model ${meta.gene_model}" : ''} \\
         ${peaks ? '--peaks peaks/*' : ''} \\
         ${annotation ? '--annotation annotation/*' : ''} \\
         ${chrom_sizes ? '--chrom-sizes chrom_sizes/*' : ''} \\

@@ -53,13 +53,27 @@ def featuresOf(transfer, kinds, plan, options) {
     def across = bundle ? bundle.reference_modality == 'rna' : transfer.reference_modality == 'rna'
     def peaks = peakSourceOf(transfer, kinds, plan)
     if (across) {
-        return [reference: 'genes', query: 'gene_activity', graph: bundle ? null : peaks ? 'peaks' : 'windows']
+        return [reference: 'genes', query: 'gene_activity', graph: bundle ? null : peaks ? 'peaks' : 'windows', recipe: bundle?.recipe]
     }
     def ready = (transfer.references + transfer.queries).any { sample -> kinds[sample] == 'gene_activity' }
     def chosen = bundle
         ? bundle.recipe.kind
         : options.features != 'auto' ? options.features : ready ? 'gene_activity' : peaks ? 'peaks' : 'windows'
-    return [reference: chosen, query: chosen, graph: null, window_size: bundle?.recipe?.window_size]
+    return [reference: chosen, query: chosen, graph: null, recipe: bundle?.recipe]
+}
+
+// How fragments are counted: as a bundle's features were, else as the parameters say. Nothing but our own words and numbers, whatever a bundle holds.
+def countingOf(kind, recipe, options) {
+    def given = recipe?.counting ? [gene_model: 'body'] + recipe : options
+    def size = recipe?.window_size instanceof Integer ? recipe.window_size : options.window_size
+    def model = ['body', 'archr'].find { one -> one == given.gene_model }
+    def usual = kind == 'gene_activity' ? 'fragment' : 'paired-insertion'
+    def strategy = ['paired-insertion', 'insertion', 'fragment'].find { one -> one == given.counting } ?: usual
+    return [
+        window_size: kind == 'windows' ? size : null,
+        gene_model: kind == 'gene_activity' ? model : null,
+        counting: kind == 'gene_activity' && model == 'archr' ? 'insertion' : strategy
+    ]
 }
 
 // The one peak set of a group: the bundle's, a reference matrix's, the BED given, or a query matrix's.
@@ -82,7 +96,6 @@ def peakSourceOf(transfer, kinds, plan) {
 def needsOf(transfer, kinds, plan, options) {
     def features = featuresOf(transfer, kinds, plan, options)
     def peaks = peakSourceOf(transfer, kinds, plan)
-    def size = features.window_size ?: options.window_size
     def single = plan.groups.size() == 1
     def rows = [reference: transfer.references, query: transfer.queries, graph: transfer.queries].collectMany { part, samples ->
         samples.withIndex().collect { sample, position -> [part: part, sample: sample, position: position] }
@@ -92,16 +105,19 @@ def needsOf(transfer, kinds, plan, options) {
         def graph = kinds[row.sample] == 'fragments' ? features.graph : kinds[row.sample] == 'peaks' ? 'peaks' : null
         def kind = row.part != 'graph' ? features[row.part] : features.graph ? graph : null
         def counted = kinds[row.sample] == 'fragments'
-        def set = !counted || kind == 'gene_activity' ? '' : kind == 'peaks' ? transfer.group : "${size}".toString()
+        def counting = countingOf(kind, features.recipe, options)
+        def usual = counting + [window_size: null] == countingOf(kind, null, options) + [window_size: null]
+        def set = counted ? [kind == 'peaks' ? transfer.group : '', counting].join(' ') : ''
         def beside = plan.samples.find { one -> one.id == row.sample }.rows.any { one -> one.gene_activity }
-        def name = kind == 'windows' ? "windows_${size}" : kind == 'peaks' && !single ? "peaks_${transfer.group}" : kind
+        def named = kind == 'windows' ? "windows_${counting.window_size}" : kind == 'peaks' && !single ? "peaks_${transfer.group}" : kind
+        def name = usual ? named : [named, counting.gene_model, counting.counting].findAll { part -> part }.join('_')
         [
             key: [row.sample, kind, set],
             transfer: transfer.id,
             part: row.part,
             position: row.position,
             made_from: counted ? 'fragments' : kind == 'gene_activity' && kinds[row.sample] == 'peaks' && !beside ? 'peaks' : null,
-            count: counted ? [kind: kind, set: set, name: "${name}".toString(), window_size: kind == 'windows' ? size : null] : null,
+            count: counted ? [kind: kind, set: set, name: "${name}".toString()] + counting : null,
             peaks: kind == 'peaks' && peaks ? peaks : [:],
             without_peaks: kind == 'windows' && options.features != 'windows' && !transfer.bundle
         ]
