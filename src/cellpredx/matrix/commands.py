@@ -18,7 +18,9 @@ def register(verbs: Any) -> None:
     parser.add_argument("--counting", default="auto", choices=["auto", "paired-insertion", "insertion", "fragment"])
     parser.add_argument("--peaks", help="peaks: a BED, a peak matrix (.h5ad), or a bundle's features.csv")
     parser.add_argument("--annotation", help="GTF or gene BED")
+    parser.add_argument("--gene-model", default="body", choices=["body", "archr"])
     parser.add_argument("--window-size", type=int, default=500)
+    parser.add_argument("--blacklist", help="BED of regions: windows that overlap one are left out")
     parser.add_argument("--genome")
     parser.add_argument("--chrom-sizes")
     parser.add_argument("--out", required=True)
@@ -83,53 +85,89 @@ def run_standardise(args: argparse.Namespace) -> None:
 
 
 def run_count(args: argparse.Namespace) -> None:
-    """Write one matrix of a sample's fragments with its recipe."""
+    """Write one matrix of a sample's fragments with its recipe, what the report says of it and, for peaks, FRiP."""
+    import numpy as np
+    import pandas as pd
+
+    from cellpredx import __version__
     from cellpredx.core.annotation import read_annotation
+    from cellpredx.core.blacklist import read_blacklist
     from cellpredx.core.errors import UserError
-    from cellpredx.core.files import sha256
+    from cellpredx.core.files import sha256, write_csv, write_json
     from cellpredx.core.genome import MITOCHONDRIAL, read_sizes
     from cellpredx.fragments.store import Store
-    from cellpredx.matrix.counting import count_features, count_windows
-    from cellpredx.matrix.gene_activity import gene_windows
-    from cellpredx.matrix.regions import named, peak_set
-    from cellpredx.matrix.sample_matrix import sample_matrix, write_h5ad
+    from cellpredx.matrix.counting import Counts, count_features, count_windows
+    from cellpredx.matrix.gene_windows import gene_windows
+    from cellpredx.matrix.h5ad import write_counts
+    from cellpredx.matrix.regions import GENE_COLUMNS, REGION_COLUMNS, named, peak_set
 
     store = Store.open(args.store)
     sizes = read_sizes(args.genome, args.chrom_sizes)
-    counting = args.counting
+    counting = ("fragment" if args.kind == "gene_activity" else "paired-insertion") if args.counting == "auto" else args.counting
     recipe: dict[str, Any] = {"genome": args.genome}
+    counts: Counts
     if args.kind == "gene_activity":
         if args.annotation is None:
             raise UserError("gene activity needs the genes", None, "give --annotation")
         annotation = read_annotation(args.annotation)
-        features = gene_windows(annotation, sizes)
-        counting = "fragment" if counting == "auto" else counting
-        counts = count_features(store, features, counting)
-        recipe["annotation_sha256"] = annotation.checksum
+        recipe.update(annotation_sha256=annotation.checksum, gene_model=args.gene_model)
+        if args.gene_model == "archr":
+            from cellpredx.matrix.gene_score import gene_scores
+
+            counting = "insertion"
+            counts, features = gene_scores(store, annotation, sizes)
+        else:
+            features = gene_windows(annotation, sizes)
+            counts = count_features(store, features, counting)
+        columns = GENE_COLUMNS
     elif args.kind == "peaks":
         if args.peaks is None:
             raise UserError("counting peaks needs the peaks", None, "give --peaks")
         features = peak_set(Path(args.peaks))
-        counting = "paired-insertion" if counting == "auto" else counting
         counts = count_features(store, features, counting)
         recipe["peaks_sha256"] = sha256(args.peaks)
+        columns = REGION_COLUMNS
     else:
-        counting = "insertion" if counting == "insertion" else "paired-insertion"
-        counts, windows = count_windows(store, args.window_size, counting, MITOCHONDRIAL)
+        if counting == "fragment":
+            raise UserError("windows are counted by insertions", None, "give --counting paired-insertion or insertion")
+        blacklist = read_blacklist(args.blacklist) if args.blacklist else None
+        counts, windows = count_windows(store, args.window_size, counting, MITOCHONDRIAL, blacklist)
         features = named(windows)
         recipe["window_size"] = args.window_size
-    matrix = sample_matrix(
+        columns = REGION_COLUMNS
+    about = {
+        "sample": store.sample,
+        "modality": "atac",
+        "kind": args.kind,
+        "version": __version__,
+        **{key: value for key, value in recipe.items() if value is not None},
+        "counting": counting,
+    }
+    batch = [store.batch] * len(store.cells)
+    totals = write_counts(
+        args.out,
         counts,
-        store.cells,
-        store.libraries,
-        [store.batch] * len(store.cells),
-        features,
-        sample=store.sample,
-        modality="atac",
-        kind=args.kind,
-        recipe={**recipe, "counting": counting},
+        (store.cells, {"library": store.libraries, "batch": batch}),
+        (features.index, {column: features[column] for column in columns}),
+        about,
     )
-    write_h5ad(matrix, args.out)
+    report = {
+        "sample": store.sample,
+        "kind": args.kind,
+        "counting": counting,
+        "features": len(features),
+        "median_counts": float(np.median(totals.counts)),
+        "median_features": float(np.median(totals.entries)),
+        "frip": None,
+    }
+    if args.kind == "peaks":
+        table = pd.DataFrame(
+            {"barcode": store.cells, "fragments": store.fragments_of_cell, "fragments_in_peaks": counts.in_features}
+        )
+        table["frip"] = table["fragments_in_peaks"] / table["fragments"]
+        write_csv(table, Path(args.out).with_name("frip.csv"))
+        report["frip"] = float(table["frip"].median())
+    write_json(report, Path(args.out).with_name("counted.json"))
 
 
 def run_gene_activity(args: argparse.Namespace) -> None:
@@ -139,7 +177,8 @@ def run_gene_activity(args: argparse.Namespace) -> None:
     from cellpredx.core.annotation import read_annotation
     from cellpredx.core.errors import UserError
     from cellpredx.core.genome import read_sizes
-    from cellpredx.matrix.gene_activity import from_linked_genes, from_overlapping_peaks, gene_windows
+    from cellpredx.matrix.gene_activity import from_linked_genes, from_overlapping_peaks
+    from cellpredx.matrix.gene_windows import gene_windows
     from cellpredx.matrix.sample_matrix import sample_matrix, write_h5ad
 
     peaks = ad.read_h5ad(args.peaks)

@@ -15,7 +15,7 @@ from cellpredx.core.progress import Progress
 from cellpredx.fragments.store import Store
 
 STRATEGIES = ("paired-insertion", "insertion", "fragment")
-Rows = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]
+Rows = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]
 MANY = 16
 
 
@@ -23,8 +23,8 @@ MANY = 16
 class Counts:
     """Cells x features, kept a part a chromosome.
 
-    A part is (indptr, columns of the whole matrix in rising order, counts); `in_features`: each cell's fragments that
-    overlap any feature.
+    A part is (indptr, columns of the whole matrix, values); `in_features`: each cell's fragments that overlap any
+    feature.
     """
 
     shape: tuple[int, int]
@@ -45,7 +45,7 @@ class Counts:
             start = ends[begin - 1] if begin else 0
             stop = max(begin + 1, int(np.searchsorted(ends, start + entries, side="right")))
             columns = np.empty(ends[stop - 1] - start, np.int32)
-            counts = np.empty_like(columns)
+            counts = np.empty(len(columns), self.parts[0][2].dtype)
             to = np.r_[0, ends[begin : stop - 1] - start]
             for indptr, own_columns, own_counts in self.parts:
                 _copy_rows(indptr[begin : stop + 1], own_columns, own_counts, to, columns, counts)

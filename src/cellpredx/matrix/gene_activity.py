@@ -1,47 +1,13 @@
-"""Gene activity: the genes' windows on the genome, and sums of the peaks that belong to a gene."""
+"""Gene activity from peaks: sums of those that belong to a gene."""
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from cellpredx.core.annotation import Annotation, unique_names
+from cellpredx.core.annotation import unique_names
 from cellpredx.core.errors import UserError
 from cellpredx.matrix.regions import overlaps
-
-UPSTREAM = 2000
-
-
-def gene_windows(annotation: Annotation, sizes: dict[str, int]) -> pd.DataFrame:
-    """Return gene bodies extended 2 kb upstream by strand (Signac's model), clamped to the chromosome.
-
-    Index: unique names; columns chrom, start, end (bp, half-open), gene_id, gene_name.
-    """
-    genes = annotation.genes
-    forward = (genes["strand"] != "-").to_numpy()
-    start = np.where(forward, genes["start"] - UPSTREAM, genes["start"])
-    end = np.where(forward, genes["end"], genes["end"] + UPSTREAM)
-    limit = genes["chrom"].map(sizes).astype(float).fillna(np.inf).to_numpy()
-    beyond = genes["end"].to_numpy() > limit
-    if beyond.any():
-        gene = genes[beyond].iloc[0]
-        raise UserError(
-            f"gene {gene['name']} ends at {gene['end']:,}, beyond the end of {gene['chrom']} "
-            f"({limit[beyond][0]:,.0f} bp)",
-            None,
-            "give the annotation of the genome: --annotation, --genome or --chrom_sizes",
-        )
-    return pd.DataFrame(
-        {
-            "chrom": genes["chrom"].to_numpy(),
-            "start": np.maximum(start, 0),
-            "end": np.minimum(end, limit).astype(np.int64),
-            "gene_id": genes["gene_id"].to_numpy(),
-            "gene_name": genes["gene_name"].to_numpy(),
-        },
-        index=pd.Index(genes["name"].to_numpy()),
-    )
-
 
 def from_linked_genes(peaks: ad.AnnData, column: str) -> tuple[sp.csr_matrix, pd.DataFrame]:
     """Sum the peaks that `column` of var links to a gene (several genes may be separated by commas).

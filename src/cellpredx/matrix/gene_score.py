@@ -10,7 +10,8 @@ from cellpredx.core.errors import UserError
 from cellpredx.core.genome import MITOCHONDRIAL
 from cellpredx.core.progress import Progress
 from cellpredx.fragments.store import Store
-from cellpredx.matrix.gene_activity import gene_windows
+from cellpredx.matrix.counting import Counts, Rows
+from cellpredx.matrix.gene_windows import gene_windows
 
 TILE = 500
 CEILING = 4  # most insertions of a tile and cell
@@ -69,7 +70,7 @@ def _tiles(store: Store, chrom: str, tiles: int) -> sp.csr_matrix:
     return total
 
 
-def gene_scores(store: Store, annotation: Annotation, sizes: dict[str, int]) -> tuple[sp.csr_matrix, pd.DataFrame]:
+def gene_scores(store: Store, annotation: Annotation, sizes: dict[str, int]) -> tuple[Counts, pd.DataFrame]:
     """Score the genes of a sample's cells by ArchR's default model (its addGeneScoreMatrix, without a blacklist).
 
     Insertions are counted in tiles of 500 bp, at most 4 a tile and cell. A gene's tiles reach from its body, extended
@@ -77,7 +78,7 @@ def gene_scores(store: Store, annotation: Annotation, sizes: dict[str, int]) -> 
     weighs exp(-d / 5 kb) + exp(-1), d its distance from the body in bp, times the gene's weight by its length:
     1 + 4 m / (max m - min m), m one over the length. Genes of the mitochondrion and of chromosome Y are left out.
 
-    Returns cells x genes (float32) and the genes (index: unique names; gene_id, gene_name). The values are the raw
+    Returns cells x genes and the genes (index: unique names; gene_id, gene_name). The values are the raw
     weighted sums: ArchR scales each cell to 10,000, which every model here does with its input anyway, and the sums
     keep a cell's depth. Raises UserError where no chromosome of the genes is in the fragments.
     """
@@ -93,19 +94,13 @@ def gene_scores(store: Store, annotation: Annotation, sizes: dict[str, int]) -> 
             f"({', '.join(EXCLUDED)} do not count)",
         )
     groups = _regions(genes).groupby("chrom", sort=False)
-    parts: list[sp.csr_matrix] = []
+    parts: list[Rows] = []
     progress = Progress(f"{store.sample}: chromosomes scored", len(groups))
-    for done, (chrom, own) in enumerate(groups):
+    for done, (chrom, own) in enumerate(groups, start=1):
         if str(chrom) in store.contigs:
             weights = _weights(own)
-            scores = _tiles(store, str(chrom), weights.shape[0]) @ weights
-        else:
-            scores = sp.csr_matrix((len(store.cells), len(own)))
-        parts.append(scores.astype(np.float32))
-        progress.update(done + 1)
-    progress.close(len(parts))
-    joined = sp.hstack(parts, format="csr")
-    order = np.argsort(np.concatenate([own.index.to_numpy() for _, own in groups]))
-    result = sp.csr_matrix(joined[:, order])
-    result.sort_indices()
-    return result, names[kept]
+            scores = sp.csr_matrix(_tiles(store, str(chrom), weights.shape[0]) @ weights, dtype=np.float32)
+            parts.append((scores.indptr, own.index.to_numpy(np.int32)[scores.indices], scores.data))
+        progress.update(done)
+    progress.close(len(groups))
+    return Counts((len(store.cells), len(genes)), parts, np.zeros(len(store.cells), np.int64)), names[kept]

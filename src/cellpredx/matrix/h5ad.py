@@ -4,6 +4,7 @@ anndata wants the whole matrix in memory, and takes longer to load than a sample
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from cellpredx.core.files import atomic
+from cellpredx.matrix.counting import Counts
 
 CHUNK = 1 << 18
 
@@ -85,34 +87,42 @@ def _table(root: h5py.File, name: str, index: Iterable[str], columns: dict[str, 
         _encode(part.create_dataset("codes", data=codes.astype(kind), compression="gzip"), "array", "0.2.0")
 
 
+@dataclass(frozen=True)
+class Totals:
+    """Of each cell: the sum of its counts, and its entries that are not zero."""
+
+    counts: NDArray[np.float64]
+    entries: NDArray[np.int64]
+
+
 def write_counts(
     path: str | Path,
-    blocks: Iterable[tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]],
-    shape: tuple[int, int],
-    nnz: int,
+    counts: Counts,
     obs: tuple[Iterable[str], dict[str, Any]],
     var: tuple[Iterable[str], dict[str, Any]],
     about: dict[str, Any],
-) -> None:
+) -> Totals:
     """Write cells x features (CSR, float32) to an .h5ad that appears whole or not at all.
 
-    `blocks`: (entries a row, columns, values) of successive rows, `nnz` entries in all; `obs` and `var`: names and
-    columns; `about`: uns['cellpredx'], texts and numbers.
+    `obs` and `var`: names and columns; `about`: uns['cellpredx'], texts and numbers.
     """
+    nnz = counts.nnz
+    totals, lengths = [], []
     with atomic(path) as part, h5py.File(part, "w") as root:
         _encode(root, "anndata", "0.1.0")
         matrix = _encode(root.create_group("X"), "csr_matrix", "0.1.0")
-        matrix.attrs["shape"] = np.asarray(shape, np.int64)
+        matrix.attrs["shape"] = np.asarray(counts.shape, np.int64)
         values, columns = _Stream(matrix, "data", nnz, np.float32), _Stream(matrix, "indices", nnz, np.int32)
-        lengths = []
-        for length, column, value in blocks:
+        for length, own_columns, own_values in counts.blocks():
+            columns.add(own_columns)
+            values.add(own_values)
             lengths.append(length)
-            columns.add(column)
-            values.add(value)
+            totals.append(np.bincount(np.repeat(np.arange(len(length)), length), own_values, len(length)))
         columns.flush()
         values.flush()
-        pointers = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))])
-        matrix.create_dataset("indptr", data=pointers.astype(np.int32 if nnz < 2**31 else np.int64), compression="gzip")
+        entries = np.concatenate(lengths)
+        pointers = np.r_[0, np.cumsum(entries)].astype(np.int32 if nnz < 2**31 else np.int64)
+        matrix.create_dataset("indptr", data=pointers, compression="gzip", compression_opts=1)
         _table(root, "obs", *obs)
         _table(root, "var", *var)
         for name in ("layers", "obsm", "obsp", "varm", "varp"):
@@ -122,3 +132,4 @@ def write_counts(
             text = isinstance(value, str)
             item = own.create_dataset(key, data=value, dtype=h5py.string_dtype() if text else None)
             _encode(item, "string" if text else "numeric-scalar", "0.2.0")
+    return Totals(np.concatenate(totals), entries)

@@ -2,19 +2,28 @@
 
 from pathlib import Path
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 
 from cellpredx.core.bed import read_bed
 from cellpredx.core.features import read_features
-from cellpredx.matrix.sample_matrix import region_names
 from cellpredx.samplesheet.headers import REGION_NAME
+
+
+GENE_COLUMNS = ["gene_id", "gene_name"]
+REGION_COLUMNS = ["chrom", "start", "end"]
 
 
 def parse_names(names: pd.Index) -> pd.DataFrame:
     """Return chrom, start, end of names such as chr1:1-20, chr1-1-20 or chr1_1_20; NaN where a name is none."""
     return pd.Series(names.astype(str)).str.extract(REGION_NAME)
+
+
+def region_names(features: pd.DataFrame) -> pd.Index:
+    """Return chrom:start-end of a table of regions."""
+    return pd.Index(
+        features["chrom"].astype(str) + ":" + features["start"].astype(str) + "-" + features["end"].astype(str)
+    )
 
 
 def named(regions: pd.DataFrame) -> pd.DataFrame:
@@ -25,9 +34,11 @@ def named(regions: pd.DataFrame) -> pd.DataFrame:
 def peak_set(path: Path) -> pd.DataFrame:
     """Read the one peak set of a group, in its own order: a BED, a peak matrix's peaks, or a bundle's features."""
     if path.suffix == ".h5ad":
-        peaks = ad.read_h5ad(path, backed="r").var[["chrom", "start", "end"]]
+        import anndata as ad
+
+        peaks = ad.read_h5ad(path, backed="r").var[REGION_COLUMNS]
     elif path.suffix == ".csv":
-        peaks = read_features(path)[["chrom", "start", "end"]]
+        peaks = read_features(path)[REGION_COLUMNS]
     else:
         peaks = read_bed(path)
     return named(peaks)

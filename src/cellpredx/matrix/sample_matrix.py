@@ -10,9 +10,8 @@ import scipy.sparse as sp
 
 from cellpredx import __version__
 from cellpredx.core.files import atomic
+from cellpredx.matrix.regions import GENE_COLUMNS, REGION_COLUMNS
 
-GENE_COLUMNS = ["gene_id", "gene_name"]
-REGION_COLUMNS = ["chrom", "start", "end"]
 
 
 def sample_matrix(
@@ -52,10 +51,3 @@ def write_h5ad(matrix: ad.AnnData, path: str | Path) -> None:
     """Write an .h5ad that appears whole or not at all."""
     with atomic(path) as part:
         matrix.write_h5ad(part, compression="gzip", compression_opts=1)
-
-
-def region_names(features: pd.DataFrame) -> pd.Index:
-    """Return chrom:start-end of a table of regions."""
-    return pd.Index(
-        features["chrom"].astype(str) + ":" + features["start"].astype(str) + "-" + features["end"].astype(str)
-    )
