@@ -1,31 +1,59 @@
 """BED files of regions."""
 
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from cellpredx.core.errors import UserError
 from cellpredx.core.text import open_text, table_lines
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def read_bed(path: str | Path) -> pd.DataFrame:
-    """Read the regions of a BED or narrowPeak file (.gz or plain): chrom, start, end; sorted, each once.
+LIMIT = 2**31 - 1
 
-    Raises UserError with the line for what is no region.
+
+def _position(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 11 and int(text) < LIMIT else None
+
+
+def _problem(fields: list[str]) -> str | None:
+    if len(fields) < 3:
+        return "columns are separated by spaces" if len(" ".join(fields).split()) >= 3 else "fewer than 3 columns"
+    start, end = _position(fields[1]), _position(fields[2])
+    if start is None or end is None:
+        return f"start and end must be whole numbers from 0 to {LIMIT - 1}"
+    return None if start < end else "start is not before end"
+
+
+def read_regions(path: str | Path) -> list[tuple[str, int, int]]:
+    """Read chrom, start, end (bp, half-open) of a BED or narrowPeak file (.gz or plain): sorted, each once.
+
+    Comments, track lines, blank lines and a first line that names the columns are passed over; regions may
+    overlap. Raises UserError with the line for what is no region.
     """
     path = Path(path)
-    rows = []
+    regions = set()
+    head = True
     with open_text(path, "the file of regions") as lines:
         for number, fields in table_lines(lines):
-            good = len(fields) >= 3 and fields[1].isdigit() and fields[2].isdigit()
-            if not good or int(fields[1]) >= int(fields[2]):
+            names, head = head and [field.strip().lower() for field in fields[1:3]] == ["start", "end"], False
+            if names:
+                continue
+            problem = _problem(fields)
+            if problem:
                 raise UserError(
-                    f"not a region: {chr(9).join(fields)[:80]!r}",
+                    f"not a region: {' '.join(fields)[:80]!r}: {problem}",
                     f"{path.name}, line {number}",
                     "write: chrom, start, end, separated by tabs, with start < end",
                 )
-            rows.append((fields[0], int(fields[1]), int(fields[2])))
-    if not rows:
+            regions.add((fields[0], int(fields[1]), int(fields[2])))
+    if not regions:
         raise UserError("the file has no region", path.name, "give a BED of peaks")
-    table = pd.DataFrame(rows, columns=["chrom", "start", "end"]).drop_duplicates()
-    return table.sort_values(["chrom", "start", "end"], kind="stable", ignore_index=True)
+    return sorted(regions)
+
+
+def read_bed(path: str | Path) -> "pd.DataFrame":
+    """Return the regions of `read_regions` as a table: chrom, start, end."""
+    import pandas as pd
+
+    return pd.DataFrame(read_regions(path), columns=["chrom", "start", "end"])

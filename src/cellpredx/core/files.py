@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and tables and JSON written in one way."""
 
+import errno
 import hashlib
 import json
 import math
@@ -9,30 +10,80 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from cellpredx.core.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def _disk_is_full(error: BaseException | None) -> int | None:
+    """Return the number of an error (or of what it came from) that says that a disk or a quota is full, else None.
+
+    HDF5 tells it in its text alone.
+    """
+    while error is not None:
+        for number in _FULL:
+            told = isinstance(error, OSError) and error.errno == number
+            if told or re.search(rf"errno = {number}\b|{os.strerror(number)}", str(error)):
+                return number
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _remove(scratch: Path) -> None:
+    if scratch.is_dir():
+        shutil.rmtree(scratch)
+    else:
+        scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def _scratch(target: Path, what: Path) -> Iterator[Path]:
+    """Yield a path beside `target` that is gone after the block. Raises UserError, naming `what`, for a full disk."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = target.with_name(f".{target.name}.part{os.getpid()}{target.suffix}")
+    try:
+        yield scratch
+    except Exception as error:
+        number = _disk_is_full(error)
+        if number is None:
+            raise
+        remedy = f"make room in {target.parent.resolve()}, or work on another disk"
+        raise UserError(os.strerror(number), str(what), remedy) from error
+    finally:
+        _remove(scratch)
 
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well, else remove it.
 
-    The block may make a file or a folder there.
+    The block may make a file or a folder there. Raises UserError where the disk is full.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = target.with_name(f".{target.name}.part{os.getpid()}{target.suffix}")
-    try:
+    with _scratch(target, target) as scratch:
         yield scratch
         if target.is_dir():
             shutil.rmtree(target)
         os.replace(scratch, target)
-    finally:
-        if scratch.is_dir():
-            shutil.rmtree(scratch)
-        elif scratch.exists():
-            scratch.unlink()
+
+
+@contextmanager
+def together(folder: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder in `folder`; what the block writes there moves to `folder` when it ends well.
+
+    So that of several results all are there, or none. Raises UserError where the disk is full.
+    """
+    target = Path(folder)
+    with _scratch(target / "results", target) as scratch:
+        scratch.mkdir()
+        yield scratch
+        for path in sorted(scratch.iterdir()):
+            os.replace(path, target / path.name)
 
 
 def _plain(value: Any) -> Any:
@@ -74,8 +125,10 @@ def _original_text(texts: Any) -> Any:
     return texts.str.replace(r"^'('*[=+\-@\t])", r"\1", regex=True)
 
 
-def write_csv(table: pd.DataFrame, path: str | Path, digits: int = 6) -> None:
+def write_csv(table: "pd.DataFrame", path: str | Path, digits: int = 6) -> None:
     """Write `table` without its index, floats to `digits` significant digits, texts safe for spreadsheets."""
+    import pandas as pd
+
     safe = table.copy()
     for name in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[name]):
@@ -85,11 +138,13 @@ def write_csv(table: pd.DataFrame, path: str | Path, digits: int = 6) -> None:
         safe.to_csv(part, index=False, float_format=f"%.{digits}g", lineterminator="\n")
 
 
-def read_csv(path: str | Path, texts: tuple[str, ...] = ()) -> pd.DataFrame:
+def read_csv(path: str | Path, texts: tuple[str, ...] = ()) -> "pd.DataFrame":
     """Read a table that `write_csv` wrote, its texts as they were before they were made safe.
 
     The columns `texts` stay texts where they look like numbers; in others an empty field is NaN beside numbers.
     """
+    import pandas as pd
+
     table = pd.read_csv(path, keep_default_na=False, na_values={}, dtype=dict.fromkeys(texts, str))
     table.columns = _original_text(table.columns)
     for name in table.columns:

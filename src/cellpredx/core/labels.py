@@ -1,16 +1,20 @@
 """Tables of labels."""
 
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from cellpredx.core.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = ["barcode", "cell_type"]
 
 
-def read_text_table(path: Path, columns: list[str]) -> pd.DataFrame:
+def read_text_table(path: Path, columns: list[str]) -> "pd.DataFrame":
     """Read `columns` of a CSV or TSV as text. Raises UserError where one is missing."""
+    import pandas as pd
+
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
             head = handle.readline()
@@ -30,7 +34,7 @@ def read_text_table(path: Path, columns: list[str]) -> pd.DataFrame:
     return table.loc[(table[columns] != "").any(axis=1), columns]
 
 
-def read_label_table(path: Path) -> pd.DataFrame:
+def read_label_table(path: Path) -> "pd.DataFrame":
     """Read barcode, cell_type from a CSV or TSV. Raises UserError for a missing column and a barcode given twice."""
     table = read_text_table(path, COLUMNS)
     repeated = table["barcode"].duplicated(keep="first")

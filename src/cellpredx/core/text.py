@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cellpredx.core.errors import UserError
+from cellpredx.core.whole import check_whole
 
 
 @contextmanager
@@ -16,12 +17,15 @@ def open_text(path: Path, what: str) -> Iterator[TextIO]:
 
     Raises UserError where the compressed data are damaged or cut short, or the bytes are no text.
     """
+    check_whole(path)
     with open(path, "rb") as head:
         opener = gzip.open if head.read(2) == b"\x1f\x8b" else open
     try:
         with opener(path, "rt", encoding="utf-8-sig") as handle:
             yield handle
-    except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"{what} is no text: {error}", path.name, "save it as plain text in UTF-8") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{what} cannot be read: {error}", path.name, "copy the file again") from error
 
 

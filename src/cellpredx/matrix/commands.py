@@ -36,52 +36,51 @@ def register(verbs: Any) -> None:
 
 
 def run_standardise(args: argparse.Namespace) -> None:
-    """Write counts.h5ad (and gene_activity.h5ad where one is given) and sample.json."""
+    """Write <kind>.h5ad (and gene_activity.h5ad where one is given) and sample.json: all of them, or nothing."""
     import numpy as np
 
-    from cellpredx.core.files import write_json
+    from cellpredx.core.errors import UserError
+    from cellpredx.core.files import together, write_json
     from cellpredx.core.spec import read_spec
     from cellpredx.matrix.sample_matrix import write_h5ad
     from cellpredx.matrix.standardise import standardise
 
     spec = read_spec(args.spec)
-    outdir = Path(args.outdir)
     result = standardise(spec, [(r, r.matrix) for r in spec.rows if r.matrix is not None], spec.peak_gene_link)
     matrix, warnings = result.matrix, list(result.warnings)
     kind = matrix.uns["cellpredx"]["kind"]
+    results = {kind: matrix}
     ready = [(r, r.gene_activity) for r in spec.rows if r.gene_activity is not None]
     if ready:
         activity = standardise(spec, ready)
         activity.matrix.uns["cellpredx"]["kind"] = "gene_activity"
         missing = matrix.obs_names.difference(activity.matrix.obs_names)
         if len(missing):
-            from cellpredx.core.errors import UserError
-
             raise UserError(
                 f"{len(missing)} cells of the matrix are not in its gene_activity, the first is {missing[0]!r}",
                 ready[0][1].name,
                 "give both for the same barcodes",
             )
         warnings.extend(activity.warnings)
-        write_h5ad(activity.matrix[matrix.obs_names].copy(), outdir / "gene_activity.h5ad")
-    write_h5ad(matrix, outdir / f"{kind}.h5ad")
+        results["gene_activity"] = activity.matrix[matrix.obs_names].copy()
     totals = np.asarray(matrix.X.sum(axis=1)).ravel()
-    write_json(
-        {
-            "sample": spec.sample,
-            "modality": spec.modality,
-            "kind": kind,
-            "libraries": sorted({r.library for r in spec.rows}),
-            "cells": matrix.n_obs,
-            "barcodes": matrix.n_obs,
-            "features": matrix.n_vars,
-            "median_counts": float(np.median(totals)),
-            "median_features": float(np.median(np.diff(matrix.X.indptr))),
-            "warnings": warnings,
-            "fragments": None,
-        },
-        outdir / "sample.json",
-    )
+    summary = {
+        "sample": spec.sample,
+        "modality": spec.modality,
+        "kind": kind,
+        "libraries": sorted({r.library for r in spec.rows}),
+        "cells": matrix.n_obs,
+        "barcodes": matrix.n_obs,
+        "features": matrix.n_vars,
+        "median_counts": float(np.median(totals)),
+        "median_features": float(np.median(np.diff(matrix.X.indptr))),
+        "warnings": warnings,
+        "fragments": None,
+    }
+    with together(args.outdir) as part:
+        for name, values in results.items():
+            write_h5ad(values, part / f"{name}.h5ad")
+        write_json(summary, part / "sample.json")
 
 
 def run_count(args: argparse.Namespace) -> None:

@@ -12,14 +12,15 @@ from cellpredx.core.spec import SampleSpec
 
 def read_label_column(path: Path, column: str) -> pd.DataFrame:
     """Read barcode, cell_type from a column of obs of an .h5ad; nothing else of the file is read."""
-    import anndata as ad
     import h5py
 
+    from cellpredx.samplesheet.headers import h5ad_table
+
     with h5py.File(path, "r") as handle:
-        obs = ad.io.read_elem(handle["obs"])
-    if column not in obs.columns:
+        obs, columns = h5ad_table(handle["obs"], (column,))
+    if column not in columns:
         raise UserError(
-            f"obs has no column {column!r}: it has {', '.join(map(str, obs.columns))}",
+            f"obs has no column {column!r}: it has {', '.join(columns)}",
             path.name,
             "give one of them in the column `labels` of the sheet, or a CSV (barcode, cell_type)",
         )

@@ -4,16 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pandas as pd
-
 from cellpredx.core.barcodes import read_barcodes
-from cellpredx.core.bed import read_bed
+from cellpredx.core.bed import read_regions
 from cellpredx.core.errors import UserError
 from cellpredx.core.labels import read_label_table
 from cellpredx.core.spec import Row, SampleSpec
 from cellpredx.core.text import open_text
-from cellpredx.core.whole import check_whole
-from cellpredx.samplesheet.headers import matrix_header, matrix_kind
 
 T = TypeVar("T")
 
@@ -42,7 +38,6 @@ class Problems:
 
 def fragment_line(path: Path) -> list[str]:
     """Return the fields of the first fragment. Raises UserError for a file without one, or one that is cut."""
-    check_whole(path)
     number = 0
     with open_text(path, "the fragment file") as lines:
         for number, line in enumerate(lines, start=1):
@@ -69,23 +64,27 @@ def check_sample(spec: SampleSpec, needs_genes: bool, has_annotation: bool) -> d
     kinds: set[str] = set()
     barcodes: set[str] = set()
     for row in spec.rows:
-        if row.barcodes is not None:
-            problems.catch(row, row.barcodes, read_barcodes)
+        listed = problems.catch(row, row.barcodes, read_barcodes) if row.barcodes is not None else None
         if row.peaks is not None:
-            problems.catch(row, row.peaks, read_bed)
+            problems.catch(row, row.peaks, read_regions)
         if row.fragments is not None:
             problems.catch(row, row.fragments, fragment_line)
             kinds.add("fragments")
         if row.matrix is not None:
-            header = problems.catch(row, row.matrix, matrix_header)
+            # Imported here: a sample of fragments needs no library that reads matrices.
+            from cellpredx.samplesheet.headers import Header, matrix_kind, read_header
+            from cellpredx.samplesheet.matrices import matrix_problems
+
+            def header_of(path: Path) -> Header:
+                return read_header(path, spec.modality, [spec.labels_column] if spec.labels_column else [])
+
+            if row.gene_activity is not None:
+                problems.catch(row, row.gene_activity, header_of)
+            header = problems.catch(row, row.matrix, header_of)
             if header is not None:
-                obs, var = header
-                kinds.add(matrix_kind(var, spec.modality))
-                barcodes |= {spec.cell_name(row.library, b) for b in obs.index.astype(str)}
-                found = [_label_problem(row, spec, obs), _modality_problem(row, spec, var)]
-                if needs_genes and not has_annotation:
-                    found.append(_gene_problem(row, spec, var))
-                for error in filter(None, found):
+                kinds.add(matrix_kind(header.var, spec.modality))
+                barcodes |= {spec.cell_name(row.library, b) for b in header.obs.index}
+                for error in matrix_problems(row, header, spec, listed, needs_genes and not has_annotation):
                     problems.add(row, error)
     first = spec.rows[0]
     if spec.labels_file is not None:
@@ -109,51 +108,3 @@ def check_sample(spec: SampleSpec, needs_genes: bool, has_annotation: bool) -> d
             ),
         )
     return {"sample": spec.sample, "kind": min(kinds) if kinds else None, "problems": problems.found}
-
-
-def _columns(table: pd.DataFrame) -> str:
-    return ", ".join(map(str, table.columns)) or "none"
-
-
-def _modality_problem(row: Row, spec: SampleSpec, var: pd.DataFrame) -> UserError | None:
-    if spec.modality == "rna" and matrix_kind(var, "atac") == "peaks":
-        name = row.matrix.name if row.matrix else None
-        return UserError("modality is rna, but the features are regions", name, "write atac, or give genes")
-    return None
-
-
-def _gene_problem(row: Row, spec: SampleSpec, var: pd.DataFrame) -> UserError | None:
-    linked = spec.peak_gene_link is not None and spec.peak_gene_link in var.columns
-    if matrix_kind(var, spec.modality) != "peaks" or row.gene_activity is not None or linked:
-        return None
-    return UserError(
-        "RNA->ATAC needs gene activity, and only peaks are given",
-        row.matrix.name if row.matrix else None,
-        "give --annotation, a ready `gene_activity`, or --peak_gene_link with one of var's columns: " + _columns(var),
-    )
-
-
-def _label_problem(row: Row, spec: SampleSpec, obs: pd.DataFrame) -> UserError | None:
-    column = spec.labels_column
-    if column is None:
-        return None
-    name = row.matrix.name if row.matrix else None
-    if column not in obs.columns:
-        return UserError(
-            f"obs has no column {column!r}",
-            name,
-            f"write in `labels` one of {_columns(obs)}; or a CSV (barcode, cell_type)",
-        )
-    if "reference" not in spec.roles:
-        return None
-    used = obs[column]
-    if row.barcodes is not None:
-        used = used[obs.index.isin(read_barcodes(row.barcodes))]
-    empty = int((used.isna() | (used.astype(str).str.strip() == "")).sum())
-    if empty:
-        return UserError(
-            f"{empty:,} of {len(used):,} cells of reference {spec.sample} have no label in {column!r}",
-            name,
-            "leave these cells out with the column `barcodes`",
-        )
-    return None
