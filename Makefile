@@ -17,7 +17,7 @@ setup: .venv/ready $(ENGINE) ## the Python environment and, where no `nextflow` 
 	    { echo "ERROR: Python 3.11 or newer is missing: install it (Debian: apt-get install python3 python3-venv)"; exit 1; }
 	python3 -m venv .venv
 	.venv/bin/python -m pip install -q --disable-pip-version-check uv==0.13.8
-	.venv/bin/uv pip install -q --python .venv/bin/python --require-hashes -r requirements.lock
+	.venv/bin/uv pip install -q --compile-bytecode --python .venv/bin/python --require-hashes -r requirements.lock
 	echo "$(CURDIR)/src" > "$$(echo .venv/lib/python3.*/site-packages)/cellpredx.pth"
 	touch $@
 

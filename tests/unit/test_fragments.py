@@ -13,12 +13,14 @@ import pysam
 import pytest
 
 from cellpredx.core.annotation import Annotation
+from cellpredx.core.blacklist import Intervals
 from cellpredx.core.errors import UserError
 from cellpredx.core.spec import SampleSpec
 from cellpredx.core.whole import BGZF_END
 from cellpredx.fragments import reader
 from cellpredx.fragments.cells import above_thresholds, knee
 from cellpredx.fragments.ingest import ingest
+from cellpredx.fragments.qc import BarcodeQC
 from cellpredx.fragments.reader import Names, read_fragments
 from cellpredx.fragments.store import Store, StoreWriter
 
@@ -77,7 +79,7 @@ def read_all(path: Path) -> list[Fragment]:
         chroms, cells = contigs.names(), barcodes.names()
         found += [
             (chroms[c], int(s), int(e), cells[b], int(p))
-            for c, s, e, b, p in zip(block.contig, block.start, block.end, block.barcode, block.pairs, strict=True)
+            for c, (s, e, b), p in zip(block.contig, block.rows, block.pairs, strict=True)
         ]
     return found
 
@@ -94,7 +96,7 @@ def refusal(path: Path) -> UserError:
 def test_reads_every_layout(tmp_path: Path, writer: str, newline: str, columns: int) -> None:
     path = tmp_path / "f.tsv.gz"
     WRITERS[writer](path, text_of(LINES, columns, newline))
-    expected = LINES if columns == 5 else [(*line[:4], 1) for line in LINES]
+    expected = LINES if columns == 5 else [(*line[:4], -1) for line in LINES]
     assert read_all(path) == expected
 
 
@@ -131,7 +133,7 @@ def test_tables_of_names_grow_and_keep_their_numbers(tmp_path: Path) -> None:
     assert contigs.names() == names
     assert barcodes.names() == [f"cell{i}{'y' * 200}" for i in range(2500)]
     assert np.concatenate([b.contig for b in blocks]).tolist() == list(range(5000))
-    assert np.concatenate([b.barcode for b in blocks]).tolist() == list(range(2500)) * 2
+    assert np.concatenate([b.rows[:, 2] for b in blocks]).tolist() == list(range(2500)) * 2
 
 
 GOOD = "chr1\t1\t5\tA\t1\n"
@@ -279,6 +281,20 @@ def plain_quality(lines: list[Fragment], tss: pd.DataFrame) -> dict[str, Plain]:
     return found
 
 
+def ingest_with(
+    spec: SampleSpec,
+    genes: Annotation | None,
+    sizes: dict[str, int],
+    folder: Path,
+    blacklist: dict[str, Intervals] | None = None,
+) -> tuple[pd.DataFrame, BarcodeQC, list[str]]:
+    """Read a sample as the verb does; return its barcodes, their quality, and warnings."""
+    quality = BarcodeQC(genes, blacklist)
+    known = {"annotation": set(genes.genes["chrom"]) if genes is not None else set(), "genome": set(sizes)}
+    barcodes, warnings = ingest(spec, quality, known, sizes, StoreWriter(folder / "store"))
+    return barcodes, quality, warnings
+
+
 def test_quality_equals_a_plain_count(tmp_path: Path, make_spec: Callable[..., SampleSpec]) -> None:
     lines = random_lines(6000, seed=4)
     lines += [("chr1", 2990 + i % 21, 3095 + i % 13, f"B{i % 40:04d}-1", 1) for i in range(300)]
@@ -290,7 +306,7 @@ def test_quality_equals_a_plain_count(tmp_path: Path, make_spec: Callable[..., S
     ]
     path = tmp_path / "f.tsv.gz"
     write_bgzf(path, text_of(lines))
-    barcodes, quality = ingest(make_spec({"fragments": path}), TSS, {}, StoreWriter(tmp_path / "store"))
+    barcodes, quality, _ = ingest_with(make_spec({"fragments": path}), TSS, {}, tmp_path)
     table = quality.table(len(barcodes)).set_index(barcodes["barcode"])
     plain = plain_quality(lines, TSS.tss)
     assert set(table.index) == set(plain)
@@ -321,7 +337,7 @@ def test_the_enrichment_is_not_known_without_an_annotation(
 ) -> None:
     path = tmp_path / "f.tsv"
     path.write_bytes(text_of(random_lines(50)))
-    barcodes, quality = ingest(make_spec({"fragments": path}), None, {}, StoreWriter(tmp_path / "store"))
+    barcodes, quality, _ = ingest_with(make_spec({"fragments": path}), None, {}, tmp_path)
     assert quality.table(len(barcodes))["tss_enrichment"].isna().all()
     assert quality.tss_profile() is None
 
@@ -331,11 +347,11 @@ def test_names_of_chromosomes_must_fit_the_annotation(tmp_path: Path, make_spec:
     path.write_bytes(text_of([("1", 1, 5, "A", 1), ("2", 1, 5, "A", 1)]))
     spec = make_spec({"fragments": path})
     with pytest.raises(UserError, match="no chromosome of the fragments is in the annotation") as caught:
-        ingest(spec, TSS, {}, StoreWriter(tmp_path / "store"))
+        ingest_with(spec, TSS, {}, tmp_path)
     assert caught.value.where == "f.tsv"
     assert "the fragments have 1, 2; the annotation has chr1, chr2" in str(caught.value.remedy)
     with pytest.raises(UserError, match="in the genome"):
-        ingest(spec, None, {"chr1": 1000}, StoreWriter(tmp_path / "store"))
+        ingest_with(spec, None, {"chr1": 1000}, tmp_path)
 
 
 @pytest.mark.parametrize("head", [b"", b"# a\n# b\n# c\n"])
@@ -349,7 +365,7 @@ def test_a_fragment_beyond_the_chromosome_is_named_with_its_line(
     write_gzip(path, head + text_of([*lines, ("chr1", 500, 1001, "B", 1), ("chr1", 1, 9, "B", 1)]))
     sizes = {"chr1": 1000, "chr2": 5000}
     with pytest.raises(UserError, match=r"ends at 1,001, beyond the end of chr1 \(1,000 bp\)") as caught:
-        ingest(make_spec({"fragments": path}), None, sizes, StoreWriter(tmp_path / "store"))
+        ingest_with(make_spec({"fragments": path}), None, sizes, tmp_path)
     assert caught.value.where == f"f.tsv.gz, line {41 + head.count(b'#')}, column 3"
 
 

@@ -1,9 +1,10 @@
 """Genes: bodies and transcription start sites from a GTF or a BED file."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from cellpredx.core.errors import UserError
@@ -32,95 +33,95 @@ def unique_names(gene_name: pd.Series, gene_id: pd.Series) -> pd.Series:
     return names.where(repeat == 0, names + "-" + repeat.astype(str))
 
 
-def _read_table(path: Path, columns: int) -> pd.DataFrame:
-    """Read the first `columns` tab-separated fields of every line that is no comment, as text, with line numbers."""
-    with open_text(path, "the annotation") as lines:
-        rows = [[number, *fields[:columns], *[""] * (columns - len(fields))] for number, fields in table_lines(lines)]
-    return pd.DataFrame(rows, columns=["line", *map(str, range(columns))])
-
-
-def _coordinates(table: pd.DataFrame, column: str, path: Path) -> pd.Series:
-    values = pd.to_numeric(table[column], errors="coerce")
-    if values.isna().any() or (values < 0).any():
-        bad = table.loc[values.isna() | (values < 0)].iloc[0]
+def _position(text: str, path: Path, line: int, column: int) -> int:
+    if not (text.isascii() and text.isdigit()):
         raise UserError(
-            f"{bad[column]!r} is no coordinate",
-            f"{path.name}, line {bad['line']}, column {int(column) + 1}",
+            f"{text!r} is no coordinate",
+            f"{path.name}, line {line}, column {column}",
             "give a GTF, or a BED of genes: chrom, start, end, name, gene_id or score, strand (tab-separated)",
         )
-    return values.astype(np.int64)
+    return int(text)
 
 
-def _attribute(text: pd.Series, *names: str) -> pd.Series:
-    """Return the first of the attributes `names` that a GTF line has, else ''."""
-    found = pd.Series("", index=text.index)
-    for name in reversed(names):
-        value = text.str.extract(rf'(?:^|;)\s*{name} "?([^";]+)"?', expand=False)
-        found = value.fillna(found)
-    return found
+def _attribute(*names: str) -> Callable[[str], str]:
+    """Return a function that gives the first of the attributes `names` that a GTF line has, else ''."""
+    patterns = [re.compile(rf'(?:^|;)\s*{name} "?([^";]+)') for name in names]
+
+    def value(text: str) -> str:
+        for pattern in patterns:
+            if found := pattern.search(text):
+                return found[1]
+        return ""
+
+    return value
+
+
+def _without_version(gene_id: str) -> str:
+    return re.sub(r"\.\d+$", "", gene_id) if "." in gene_id else gene_id
+
+
+_GENE_ID, _GENE_NAME = _attribute("gene_id"), _attribute("gene_name", "gene")
+_GENE_TYPE = _attribute("gene_type", "gene_biotype")
 
 
 def _from_gtf(path: Path, gene_types: tuple[str, ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    table = _read_table(path, 9)
-    table = table[table["2"].isin(["gene", "transcript"])].reset_index(drop=True)
-    if table.empty:
+    rows = []
+    with open_text(path, "the annotation") as lines:
+        for number, line in enumerate(lines, start=1):
+            # Most lines are exons: they are passed over before they cost anything.
+            if ("\tgene\t" not in line and "\ttranscript\t" not in line) or line.startswith("#"):
+                continue
+            fields = line.rstrip("\r\n").split("\t")
+            if len(fields) < 9 or fields[2] not in ("gene", "transcript"):
+                continue
+            gene_id = _without_version(_GENE_ID(fields[8]))
+            if not gene_id:
+                raise UserError(
+                    "a line of a gene without gene_id", f"{path.name}, line {number}, column 9", "give a GTF, not a GFF3"
+                )
+            start, end = (_position(fields[i], path, number, i + 1) for i in (3, 4))
+            name, kind = _GENE_NAME(fields[8]) or gene_id, _GENE_TYPE(fields[8])
+            rows.append((fields[0], start - 1, end, fields[6], fields[2], gene_id, name, kind))
+    if not rows:
         raise UserError(
             "the GTF has no gene and no transcript line",
             path.name,
             "give the full annotation (GENCODE or Ensembl), with `gene` or `transcript` in column 3",
         )
-    lines = pd.DataFrame(
-        {
-            "chrom": table["0"],
-            "start": _coordinates(table, "3", path) - 1,
-            "end": _coordinates(table, "4", path),
-            "strand": table["6"],
-            "feature": table["2"],
-            "gene_id": _attribute(table["8"], "gene_id").str.replace(r"\.\d+$", "", regex=True),
-            "gene_name": _attribute(table["8"], "gene_name", "gene"),
-            "gene_type": _attribute(table["8"], "gene_type", "gene_biotype"),
-        }
-    )
-    lines["gene_name"] = lines["gene_name"].where(lines["gene_name"] != "", lines["gene_id"])
-    if (lines["gene_type"] != "").any():
-        lines = lines[lines["gene_type"].isin(gene_types)]
-        if lines.empty:
+    columns = ["chrom", "start", "end", "strand", "feature", "gene_id", "gene_name", "gene_type"]
+    lines_of_genes = pd.DataFrame(rows, columns=columns)
+    if (lines_of_genes["gene_type"] != "").any():
+        lines_of_genes = lines_of_genes[lines_of_genes["gene_type"].isin(gene_types)]
+        if lines_of_genes.empty:
             raise UserError(
                 f"no gene of type {', '.join(gene_types)} in the GTF", path.name, "give the full annotation"
             )
     # Pseudo-autosomal genes stand on two chromosomes with one id.
     genes = (
-        lines.groupby(["chrom", "gene_id"], sort=False)
+        lines_of_genes.groupby(["chrom", "gene_id"], sort=False)
         .agg(start=("start", "min"), end=("end", "max"), strand=("strand", "first"), gene_name=("gene_name", "first"))
         .reset_index()
     )
-    transcripts = lines[lines["feature"] == "transcript"]
+    transcripts = lines_of_genes[lines_of_genes["feature"] == "transcript"]
     return genes, transcripts if len(transcripts) else genes
 
 
 def _from_bed(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    table = _read_table(path, 6)
-    if table.empty:
+    rows = []
+    with open_text(path, "the annotation") as lines:
+        for number, fields in table_lines(lines):
+            if len(fields) < 6 or fields[5] not in ("+", "-") or not fields[3]:
+                raise UserError(
+                    "not a line of a gene BED: it needs a name in column 4 and a strand (+ or -) in column 6",
+                    f"{path.name}, line {number}",
+                    "write: chrom, start, end, name, gene_id or score, strand (tab-separated), or give a GTF",
+                )
+            start, end = (_position(fields[i], path, number, i + 1) for i in (1, 2))
+            gene_id = _without_version(fields[4]) if re.search("[A-Za-z]", fields[4]) else fields[3]
+            rows.append((fields[0], start, end, fields[5], gene_id, fields[3]))
+    if not rows:
         raise UserError("the annotation has no line", path.name, "give a GTF or a BED of genes")
-    bad = table[~table["5"].isin(["+", "-"]) | (table["3"] == "")]
-    if len(bad):
-        first = bad.iloc[0]
-        raise UserError(
-            "not a line of a gene BED: it needs a name in column 4 and a strand (+ or -) in column 6",
-            f"{path.name}, line {first['line']}",
-            "write: chrom, start, end, name, gene_id or score, strand (tab-separated), or give a GTF",
-        )
-    is_id = table["4"].str.contains(r"[A-Za-z]", regex=True)
-    genes = pd.DataFrame(
-        {
-            "chrom": table["0"],
-            "start": _coordinates(table, "1", path),
-            "end": _coordinates(table, "2", path),
-            "strand": table["5"],
-            "gene_id": table["4"].str.replace(r"\.\d+$", "", regex=True).where(is_id, table["3"]),
-            "gene_name": table["3"],
-        }
-    )
+    genes = pd.DataFrame(rows, columns=["chrom", "start", "end", "strand", "gene_id", "gene_name"])
     return genes, genes
 
 

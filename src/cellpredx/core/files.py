@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and tables and JSON written in one way."""
 
+import csv
 import errno
 import hashlib
 import json
@@ -112,12 +113,16 @@ def read_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+# What makes a spreadsheet read a text as a formula.
+_FORMULA = ("=", "+", "-", "@", "\t")
+
+
 def _safe_text(value: Any) -> Any:
     """Keep a spreadsheet from reading a text as a formula: an apostrophe before = + - @ tab, blanks for line ends."""
     if not isinstance(value, str):
         return value
     value = value.replace("\r", " ")
-    return "'" + value if re.match(r"'*[=+\-@\t]", value) else value
+    return "'" + value if value.lstrip("'")[:1] in _FORMULA else value
 
 
 def _original_text(texts: Any) -> Any:
@@ -125,17 +130,26 @@ def _original_text(texts: Any) -> Any:
     return texts.str.replace(r"^'('*[=+\-@\t])", r"\1", regex=True)
 
 
-def write_csv(table: "pd.DataFrame", path: str | Path, digits: int = 6) -> None:
-    """Write `table` without its index, floats to `digits` significant digits, texts safe for spreadsheets."""
+def _column_texts(column: "pd.Series", digits: int) -> list[str]:
+    """Return a column's values as text: floats to `digits` significant digits, what is not known empty."""
     import pandas as pd
 
-    safe = table.copy()
-    for name in safe.columns:
-        if not pd.api.types.is_numeric_dtype(safe[name]):
-            safe[name] = safe[name].map(_safe_text)
-    safe.columns = [_safe_text(str(c)) for c in safe.columns]
-    with atomic(path) as part:
-        safe.to_csv(part, index=False, float_format=f"%.{digits}g", lineterminator="\n")
+    if not pd.api.types.is_numeric_dtype(column):
+        return ["" if value is None or value != value else str(_safe_text(value)) for value in column.tolist()]
+    # Most columns repeat few values: each is written out once.
+    codes, values = pd.factorize(column.to_numpy())
+    floats = pd.api.types.is_float_dtype(column)
+    texts = [f"{value:.{digits}g}" if floats else str(value) for value in values.tolist()]
+    return [texts[code] if code >= 0 else "" for code in codes.tolist()]
+
+
+def write_csv(table: "pd.DataFrame", path: str | Path, digits: int = 6) -> None:
+    """Write `table` without its index, floats to `digits` significant digits, texts safe for spreadsheets."""
+    columns = [_column_texts(table.iloc[:, i], digits) for i in range(table.shape[1])]
+    with atomic(path) as part, open(part, "w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow([_safe_text(str(name)) for name in table.columns])
+        writer.writerows(zip(*columns, strict=True))
 
 
 def read_csv(path: str | Path, texts: tuple[str, ...] = ()) -> "pd.DataFrame":

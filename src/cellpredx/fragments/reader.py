@@ -196,7 +196,7 @@ def _tokenise(  # type: ignore[no-untyped-def]
     buffer, position, at_head, rows, contigs, pairs, row, c_table, c_offsets, c_text, c_count,
     b_table, b_offsets, b_text, b_count, base
 ):  # fmt: skip
-    """Parse lines from `position` into rows (start, end, base + barcode), contigs and pairs.
+    """Parse lines from `position` into rows (start, end, base + barcode), contigs and pairs (-1 without the column).
 
     Returns (status, position, at_head, row, c_count, b_count, column). GROW asks for larger tables of names and is
     called again from the same position. Each byte of a sound line is looked at once; `_fault` reads the others again.
@@ -226,7 +226,7 @@ def _tokenise(  # type: ignore[no-untyped-def]
         sound = buffer[at] == TAB and position < at < position + LONGEST_NAME and buffer[position] != HASH
         start = end = np.int64(0)
         barcode_begin = barcode_end = np.int64(0)
-        pair = np.int64(1)
+        pair = np.int64(-1)
         if sound:
             at += 1
             first = at
@@ -336,7 +336,7 @@ def _rehash(table, offsets, text, count):  # type: ignore[no-untyped-def]
 
 @dataclass(frozen=True)
 class Fragments:
-    """The fragments of one block: `rows` of int32 (start, end, barcode number), bp, half-open; contig numbers; read pairs.
+    """The fragments of one block: `rows` of int32 (start, end, barcode number), bp, half-open; contigs; read pairs or -1.
 
     `first_line` is the line of the first of them in its file.
     """

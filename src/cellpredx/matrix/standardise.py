@@ -12,8 +12,8 @@ from cellpredx.core.barcodes import missing_text, read_barcodes
 from cellpredx.core.errors import UserError
 from cellpredx.core.spec import Row, SampleSpec
 from cellpredx.matrix.gene_activity import rename_repeats
-from cellpredx.matrix.regions import named, parse_names
-from cellpredx.matrix.sample_matrix import REGION_COLUMNS, sample_matrix
+from cellpredx.matrix.regions import REGION_COLUMNS, named, parse_names
+from cellpredx.matrix.sample_matrix import sample_matrix
 from cellpredx.matrix.values import counts_of
 from cellpredx.samplesheet.headers import (
     COORDINATES,
