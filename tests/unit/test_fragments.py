@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pysam
 import pytest
+from scipy import stats
 
 from cellpredx.core.annotation import Annotation
 from cellpredx.core.blacklist import Intervals
@@ -18,7 +19,8 @@ from cellpredx.core.errors import UserError
 from cellpredx.core.spec import SampleSpec
 from cellpredx.core.whole import BGZF_END
 from cellpredx.fragments import reader
-from cellpredx.fragments.cells import above_thresholds, knee
+from cellpredx.fragments.cells import above_thresholds, knee, knee_threshold
+from cellpredx.fragments.doublets import find_doublets, q_values
 from cellpredx.fragments.ingest import ingest
 from cellpredx.fragments.qc import BarcodeQC
 from cellpredx.fragments.reader import Names, read_fragments
@@ -518,3 +520,173 @@ def test_the_knee_has_ranks_in_order_and_the_ends() -> None:
     assert all(count == ordered[rank - 1] for rank, count in points)
     assert [rank for rank, _ in points] == sorted({rank for rank, _ in points})
     assert knee(np.array([5])) == [[1, 5]]
+
+
+def test_the_cliff_between_cells_and_empty_droplets_is_found() -> None:
+    rng = np.random.default_rng(4)
+    cells = rng.lognormal(np.log(8000), 0.4, 3000).astype(int)
+    empty = rng.lognormal(np.log(60), 0.6, 80_000).astype(int)
+    threshold = knee_threshold(np.concatenate([empty, cells]))
+    assert (cells >= threshold).mean() > 0.99
+    assert (empty >= threshold).mean() < 0.001
+
+
+def test_cells_are_called_by_the_knee(
+    tmp_path: Path, spec_text: Callable[..., str], run_verb: Callable[..., None]
+) -> None:
+    rng = np.random.default_rng(5)
+    sizes = [*rng.integers(300, 500, 60), *rng.integers(10, 20, 400)]
+    lines = [("chr1", int(s), int(s) + 50, f"B{i}-1", 1) for i, n in enumerate(sizes) for s in rng.integers(0, 9999, n)]
+    write_gzip(tmp_path / "f.tsv.gz", text_of(lines))
+    spec = spec_text({"fragments": tmp_path / "f.tsv.gz"})
+    run_verb(*ingest_arguments(tmp_path, spec, "--cell-calling", "knee"))
+    assert Store.open(tmp_path / "store").cells == sorted(f"B{i}-1" for i in range(60))
+    thresholds = json.loads((tmp_path / "sample.json").read_text())["fragments"]["thresholds"]
+    assert 20 < thresholds["min_fragments"] <= 300
+
+
+def test_fragments_that_overlap_the_blacklist_are_counted(
+    tmp_path: Path, spec_text: Callable[..., str], run_verb: Callable[..., None]
+) -> None:
+    black = [("chr1", 3000, 3100), ("chr1", 3050, 9000), ("chr1", 9000, 9001), ("chr2", 10, 11), ("chr9", 0, 99)]
+    lines = random_lines(3000, seed=6)
+    (tmp_path / "black.bed").write_text("".join("\t".join(map(str, region)) + "\n" for region in black))
+    for name, own in (("sorted", sorted(lines)), ("shuffled", lines)):
+        write_gzip(tmp_path / f"{name}.tsv.gz", text_of(own))
+        spec = spec_text({"fragments": tmp_path / f"{name}.tsv.gz"})
+        run_verb(*ingest_arguments(tmp_path, spec, "--min-fragments", "1", "--blacklist", tmp_path / "black.bed"))
+        table = pd.read_csv(tmp_path / "barcodes.csv").set_index("barcode")
+        for barcode in table.index[:10]:
+            of_barcode = [line for line in lines if line[3] == barcode]
+            hits = sum(any(c == chrom and s < end and start < e for chrom, start, end in black) for c, s, e, *_ in of_barcode)
+            assert table.loc[barcode, "blacklist_fraction"] == pytest.approx(hits / len(of_barcode), abs=1e-6)
+
+
+def plain_loci(lines: list[tuple[int, int]], black: list[tuple[int, int]]) -> int:
+    """Count stretches of depth three by looking at every position."""
+    depth = np.zeros(60_000, int)
+    for start, end in lines:
+        if end - start <= 900:
+            depth[start:end] += 1
+    deep = np.flatnonzero(np.diff(np.r_[0, depth >= 3, 0].astype(int)))
+    return sum(not any(s < b and a < e for a, b in black) for s, e in zip(deep[::2], deep[1::2], strict=True))
+
+
+def test_loci_that_many_fragments_cover_equal_a_plain_count(tmp_path: Path) -> None:
+    lines = random_lines(9000, seed=8, barcodes=12)
+    lines += [("chr1", 100, 110, "B0000-1", 1), ("chr1", 110, 120, "B0000-1", 1)] * 3
+    black = {"chr1": [(0, 105), (20_000, 30_000)], "chr2": [(5, 6)]}
+    writer = StoreWriter(tmp_path / "store")
+    names = sorted({line[3] for line in lines})
+    for chrom in ("chr1", "chr2", "chrM"):
+        own = [(s, e, names.index(b)) for c, s, e, b, _ in lines if c == chrom]
+        writer.add(chrom, np.array(own, np.int32))
+    blacklist = {chrom: (np.array([a for a, _ in own]), np.array([b for _, b in own])) for chrom, own in black.items()}
+    cells = np.array([True] * 10 + [False, True])
+    found = find_doublets(writer, cells, blacklist)
+    for number, name in enumerate(names):
+        expected = sum(
+            plain_loci([(s, e) for c, s, e, b, _ in lines if (c, b) == (chrom, name)], black[chrom]) for chrom in black
+        )
+        assert expected > 20
+        assert found["overlap_loci"][number] == expected if cells[number] else np.isnan(found["overlap_loci"][number])
+    assert not found["is_doublet"][10]
+
+
+def test_two_cells_in_a_droplet_are_flagged_and_removed_when_asked(
+    tmp_path: Path, spec_text: Callable[..., str], run_verb: Callable[..., None]
+) -> None:
+    rng = np.random.default_rng(9)
+    open_places = rng.choice(200_000, 1500, replace=False) * 1000
+
+    def cell() -> list[int]:
+        # Both copies of a locus may be open, never three.
+        return [int(p) for p in open_places for _ in range(rng.binomial(2, 0.5))]
+
+    contents = [cell() for _ in range(95)] + [cell() + cell() for _ in range(5)]
+    lines = [("chr1", p, p + 200, f"C{i:03d}", 1) for i, places in enumerate(contents) for p in places]
+    write_gzip(tmp_path / "f.tsv.gz", text_of(lines))
+    spec = spec_text({"fragments": tmp_path / "f.tsv.gz"})
+    run_verb(*ingest_arguments(tmp_path, spec, "--min-fragments", "10"))
+    table = pd.read_csv(tmp_path / "barcodes.csv").set_index("barcode")
+    doublets = [f"C{i:03d}" for i in range(95, 100)]
+    assert list(table.index[table["is_doublet"]]) == doublets
+    assert table["is_cell"].all()
+    run_verb(*ingest_arguments(tmp_path, spec, "--min-fragments", "10", "--remove-doublets"))
+    assert set(table.index) - set(Store.open(tmp_path / "store").cells) == set(doublets)
+    summary = json.loads((tmp_path / "sample.json").read_text())
+    assert summary["fragments"]["doublets"] == 5
+    assert "5 of 100 cells were removed as doublets" in summary["warnings"][-1]
+
+
+def test_q_values_are_those_of_benjamini_and_hochberg() -> None:
+    loci = np.array([0, 3, 1, 12, 2, 12, 0, 1])
+    p = np.where(loci > 0, stats.poisson.sf(loci - 1, loci.mean()), 1)
+    np.testing.assert_allclose(q_values(loci), stats.false_discovery_control(p, method="bh"), rtol=1e-12)
+    assert q_values(np.zeros(4, np.int64)).tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("unknown", "told"), [(4, False), (30, True), (60, None)])
+def test_fragments_on_unknown_chromosomes_are_told_then_refused(
+    tmp_path: Path, make_spec: Callable[..., SampleSpec], unknown: int, told: bool | None
+) -> None:
+    names = ["GL1"] * unknown + ["chr1"] * (100 - unknown) + ["chrM"] * 500
+    path = tmp_path / "f.tsv"
+    path.write_bytes(text_of([(name, 1, 50, "A", 1) for name in names]))
+    spec = make_spec({"fragments": path})
+    if told is None:
+        with pytest.raises(UserError, match="60% of the fragments are on chromosomes that the annotation") as caught:
+            ingest_with(spec, TSS, {}, tmp_path)
+        assert "the fragments have GL1, chr1, chrM; the annotation has chr1, chr2" in str(caught.value.remedy)
+        return
+    _, _, warnings = ingest_with(spec, TSS, {}, tmp_path)
+    expected = ["f.tsv: 30% of the fragments are on chromosomes that the annotation does not know: GL1"]
+    assert warnings == (expected if told else [])
+
+
+def test_listed_barcodes_that_are_not_there_are_told(
+    tmp_path: Path, spec_text: Callable[..., str], run_verb: Callable[..., None]
+) -> None:
+    path, listed = tmp_path / "f.tsv", tmp_path / "cells.txt"
+    path.write_bytes(text_of([("chr1", i, 50, f"B{i % 3}-1", 1) for i in range(5)]))
+    listed.write_text("B0-1\nB7-1\nB8-1\n")
+    run_verb(*ingest_arguments(tmp_path, spec_text({"fragments": path, "barcodes": listed})))
+    warnings = json.loads((tmp_path / "sample.json").read_text())["warnings"]
+    assert any("2 of 3 listed barcodes" in text for text in warnings)
+
+
+def test_duplicates_are_not_known_without_a_column_of_read_pairs(
+    tmp_path: Path, spec_text: Callable[..., str], run_verb: Callable[..., None]
+) -> None:
+    path = tmp_path / "f.tsv"
+    path.write_bytes(text_of(LINES[:3], columns=4))
+    run_verb(*ingest_arguments(tmp_path, spec_text({"fragments": path}), "--min-fragments", "1"))
+    table = pd.read_csv(tmp_path / "barcodes.csv")
+    assert table[["read_pairs", "duplicate_fraction"]].isna().all(axis=None)
+    summary = json.loads((tmp_path / "sample.json").read_text())
+    assert summary["fragments"]["duplicate_fraction"] is None
+    assert any("duplicates are not known" in text for text in summary["warnings"])
+
+
+def test_start_sites_of_the_mitochondrion_do_not_count(tmp_path: Path, make_spec: Callable[..., SampleSpec]) -> None:
+    path = tmp_path / "f.tsv"
+    path.write_bytes(text_of([("chrM", 3000, 3100, "A", 1), ("chr2", 900, 1000, "A", 1)]))
+    genes = annotation([("chrM", 3000, "+"), ("chr2", 5000, "+")], ("chrM", "chr2"))
+    barcodes, quality, _ = ingest_with(make_spec({"fragments": path}), genes, {}, tmp_path)
+    assert quality.table(len(barcodes))["tss_enrichment"].tolist() == [0]
+
+
+def test_a_name_that_is_too_long_is_refused_and_the_longest_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "f.tsv"
+    path.write_bytes(text_of([("chr1", 1, 9, "B" * 511, 1), ("c" * 511, 1, 9, "A", 1)]))
+    assert [line[3] for line in read_all(path)] == ["B" * 511, "A"]
+    path.write_bytes(text_of([("chr1", 1, 9, "B" * 512, 1)]))
+    assert "more than 511 characters" in refusal(path).what
+
+
+def test_a_blank_line_is_named_wherever_the_blocks_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "f.tsv"
+    path.write_bytes(text_of(LINES) + b"\n" + text_of(LINES))
+    for block in (1, 40, 90, 100, 4096):
+        monkeypatch.setattr(reader, "BLOCK", block)
+        assert refusal(path).where == "f.tsv, line 6, column 1"

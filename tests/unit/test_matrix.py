@@ -21,10 +21,10 @@ from cellpredx.core.bed import read_bed
 from cellpredx.core.errors import UserError
 from cellpredx.core.genome import MITOCHONDRIAL, read_sizes
 from cellpredx.core.spec import SampleSpec
-from cellpredx.fragments import store as store_module
 from cellpredx.fragments.store import Store, StoreWriter
-from cellpredx.matrix.counting import STRATEGIES, count_features, count_windows
-from cellpredx.matrix.gene_activity import from_linked_genes, from_overlapping_peaks, gene_windows
+from cellpredx.matrix.counting import STRATEGIES, Counts, count_features, count_windows
+from cellpredx.matrix.gene_activity import from_linked_genes, from_overlapping_peaks
+from cellpredx.matrix.gene_windows import gene_windows
 from cellpredx.matrix.regions import match_regions, overlaps, parse_names
 from cellpredx.matrix.standardise import gene_table, standardise
 
@@ -46,11 +46,17 @@ def random_fragments(count: int, seed: int = 1) -> Table:
 def make_store(folder: Path, fragments: Table) -> Store:
     writer = StoreWriter(folder)
     for chrom, part in fragments.groupby("chrom", sort=False):
-        columns = (part[name].to_numpy(np.int32) for name in ("start", "end", "barcode"))
-        writer.add(str(chrom), *columns)
+        writer.add(str(chrom), part[["start", "end", "barcode"]].to_numpy(np.int32))
     rows = np.r_[np.arange(len(CELLS)), -1].astype(np.int32)
-    writer.close("s1", "s1", CELLS, ["s1"] * len(CELLS), rows)
+    of_cell = np.bincount(fragments["barcode"], minlength=len(CELLS) + 1)[:-1]
+    writer.close("s1", "s1", CELLS, ["s1"] * len(CELLS), rows, of_cell)
     return Store.open(folder)
+
+
+def csr(counts: Counts, entries: int = 1 << 22) -> sp.csr_matrix:
+    """Return counts as one matrix, put together from blocks of about `entries`."""
+    lengths, columns, values = (np.concatenate(parts) for parts in zip(*counts.blocks(entries), strict=True))
+    return sp.csr_matrix((values, columns, np.r_[0, np.cumsum(lengths)]), shape=counts.shape)
 
 
 def hard_features(seed: int = 2) -> Table:
@@ -87,22 +93,44 @@ def plain_counts(fragments: Table, features: Table, strategy: str) -> NDArray[np
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("chunk", [61, store_module.CHUNK])
-def test_counts_equal_brute_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str, chunk: int) -> None:
-    monkeypatch.setattr(store_module, "CHUNK", chunk)
+@pytest.mark.parametrize("entries", [1, 300, 1 << 22])
+def test_counts_equal_brute_force(tmp_path: Path, strategy: str, entries: int) -> None:
     fragments, features = random_fragments(1500), hard_features()
-    found = count_features(make_store(tmp_path / "store", fragments), features, strategy)
+    counts = count_features(make_store(tmp_path / "store", fragments), features, strategy)
+    found = csr(counts, entries)
     expected = plain_counts(fragments, features, strategy)
     assert expected.max() > 20
     np.testing.assert_array_equal(found.toarray(), expected)
-    assert found.has_sorted_indices
+    assert found.has_canonical_format
+    assert counts.nnz == (expected > 0).sum()
+
+
+def test_many_dense_features_and_long_fragments_are_found_beyond_a_bin(tmp_path: Path) -> None:
+    # Features crowd where fragments do not look first, so that every way of looking up a position is taken.
+    rng = np.random.default_rng(3)
+    start = np.r_[rng.integers(0, 200, 300), rng.integers(0, LENGTH - 50, 30)]
+    features = Table({"chrom": "chr1", "start": start, "end": start + rng.integers(1, 40, len(start))})
+    fragments = random_fragments(600, seed=11).assign(chrom="chr1")
+    for strategy in STRATEGIES:
+        found = csr(count_features(make_store(tmp_path / strategy, fragments), features, strategy))
+        np.testing.assert_array_equal(found.toarray(), plain_counts(fragments, features, strategy))
+
+
+def test_fragments_in_peaks_are_those_that_overlap_any(tmp_path: Path) -> None:
+    fragments, features = random_fragments(1500), hard_features().query("chrom != 'chr2'").head(25)
+    counts = count_features(make_store(tmp_path / "store", fragments), features, "insertion")
+    expected = np.zeros(len(CELLS) + 1, np.int64)
+    for chrom, start, end, cell in fragments.values.tolist():
+        expected[cell] += any(c == chrom and s < end and start < e for c, s, e in features.values.tolist())
+    assert 0 < expected[0] < (fragments["barcode"] == 0).sum()
+    assert counts.in_features.tolist() == expected[:-1].tolist()
 
 
 def test_the_strategies_differ_as_documented(tmp_path: Path) -> None:
     fragments = Table({"chrom": "chr1", "start": [100, 0], "end": [201, 1000], "barcode": 0})
     features = Table({"chrom": "chr1", "start": [100, 150, 200, 201, 99], "end": [201, 160, 201, 300, 100]})
     store = make_store(tmp_path / "store", fragments)
-    found = {name: count_features(store, features, name).toarray()[0].tolist() for name in STRATEGIES}
+    found = {name: csr(count_features(store, features, name)).toarray()[0].tolist() for name in STRATEGIES}
     assert found == {
         "paired-insertion": [1, 0, 1, 0, 0],
         "insertion": [2, 0, 1, 0, 0],
@@ -125,21 +153,24 @@ def test_features_of_another_genome_are_refused_with_both_names(tmp_path: Path) 
 
 @pytest.mark.parametrize("strategy", ["paired-insertion", "insertion"])
 @pytest.mark.parametrize("size", [500, 777])
-@pytest.mark.parametrize("chunk", [61, store_module.CHUNK])
+@pytest.mark.parametrize("black", [None, ([990, 5000], [1001, 5001])])
 def test_windows_equal_brute_force(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str, size: int, chunk: int
+    tmp_path: Path, strategy: str, size: int, black: tuple[list[int], list[int]] | None
 ) -> None:
-    monkeypatch.setattr(store_module, "CHUNK", chunk)
     fragments = random_fragments(1200, seed=5)
-    counts, windows = count_windows(make_store(tmp_path / "store", fragments), size, strategy, MITOCHONDRIAL)
+    blacklist = {"chr2": (np.array(black[0]), np.array(black[1]))} if black else None
+    store = make_store(tmp_path / "store", fragments)
+    counts, windows = count_windows(store, size, strategy, MITOCHONDRIAL, blacklist)
     every = Table(
         [(chrom, i * size, (i + 1) * size) for chrom in ("chr1", "chr2") for i in range(LENGTH // size + 1)],
         columns=["chrom", "start", "end"],
     )
     expected = plain_counts(fragments, every, strategy)
     used = expected.sum(axis=0) > 0
+    for low, high in zip(*(black or ([], [])), strict=True):
+        used &= ~((every["chrom"] == "chr2") & (every["start"] < high) & (every["end"] > low)).to_numpy()
     pd.testing.assert_frame_equal(windows, every[used].reset_index(drop=True))
-    np.testing.assert_array_equal(counts.toarray(), expected[:, used])
+    np.testing.assert_array_equal(csr(counts).toarray(), expected[:, used])
 
 
 def write_lines(path: Path, table: Table) -> None:
@@ -207,7 +238,7 @@ def test_fragment_equals_a_tabix_query_per_region(tmp_path: Path) -> None:
         for number, region in enumerate(features.values.tolist()):
             for line in handle.fetch(*region):
                 expected[int(line.split("\t")[3]), number] += 1
-    found = count_features(make_store(tmp_path / "store", fragments), features, "fragment")
+    found = csr(count_features(make_store(tmp_path / "store", fragments), features, "fragment"))
     np.testing.assert_array_equal(found.toarray(), expected[:-1])
 
 

@@ -12,6 +12,7 @@ from cellpredx.core.errors import UserError
 from cellpredx.core.spec import SampleSpec
 
 LEAST = 10
+CLIFF = 0.1  # decades of rank
 
 
 def whitelisted(
@@ -87,17 +88,17 @@ def knee(fragments: NDArray[np.int64], points: int = 500) -> list[list[int]]:
 def knee_threshold(fragments: NDArray[np.int64]) -> int:
     """Return the fragments at the cliff between cells and empty droplets: where the curve of `knee` falls most steeply.
 
-    The curve is log fragments against log rank, evenly spaced in log rank and smoothed over a tenth of a decade; ranks
-    below 10 and fragments below 10 are left out (DropletUtils calls the point the inflection).
+    The curve is log fragments against log rank; the threshold is the middle of the tenth of a decade of ranks over which
+    it falls most. Ranks below 10 and barcodes of under 10 fragments are left out (DropletUtils: the inflection).
     """
     ordered = np.sort(fragments[fragments >= LEAST])[::-1]
     if len(ordered) < 2 * LEAST:
         return int(ordered[-1]) if len(ordered) else LEAST
-    step = 0.02
-    x = np.arange(1.0, np.log10(len(ordered)), step)
+    x = np.arange(1.0, np.log10(len(ordered)), CLIFF / 5)
     y = np.interp(x, np.log10(np.arange(1, len(ordered) + 1)), np.log10(ordered))
-    slope = np.convolve(np.gradient(y, step), np.ones(5) / 5, mode="valid") if len(x) > 5 else np.gradient(y, step)
-    return int(np.ceil(10 ** y[int(np.argmin(slope)) + (2 if len(x) > 5 else 0)]))
+    width = min(5, len(y) - 1)
+    steepest = int(np.argmin(y[width:] - y[:-width]))
+    return int(np.ceil(10 ** ((y[steepest] + y[steepest + width]) / 2)))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from cellpredx.core.files import atomic
 from cellpredx.matrix.counting import Counts
 
 CHUNK = 1 << 18
+GZIP: dict[str, Any] = {"compression": "gzip", "compression_opts": 1}
 
 
 def _encode(item: Any, kind: str, version: str) -> Any:
@@ -31,9 +32,8 @@ class _Stream:
 
     def __init__(self, group: h5py.Group, name: str, length: int, dtype: Any) -> None:
         self.chunk = max(1, min(CHUNK, length))
-        self.data = group.create_dataset(
-            name, (length,), dtype, chunks=(self.chunk,), compression="gzip", compression_opts=1, shuffle=True
-        )
+        options = {"chunks": (self.chunk,), **GZIP, "shuffle": True} if length else {}
+        self.data = group.create_dataset(name, (length,), dtype, **options)
         self.buffer = np.zeros(self.chunk, dtype)
         self.filled = self.written = 0
 
@@ -60,8 +60,7 @@ class _Stream:
 
 def _strings(group: h5py.Group, name: str, values: Iterable[str]) -> None:
     data = np.asarray([str(v) for v in values], dtype=object)
-    options = {"compression": "gzip", "compression_opts": 1} if len(data) else {}
-    _encode(group.create_dataset(name, data=data, dtype=h5py.string_dtype(), **options), "string-array", "0.2.0")
+    _encode(group.create_dataset(name, data=data, dtype=h5py.string_dtype(), **GZIP), "string-array", "0.2.0")
 
 
 def _table(root: h5py.File, name: str, index: Iterable[str], columns: dict[str, Any]) -> None:
@@ -73,8 +72,7 @@ def _table(root: h5py.File, name: str, index: Iterable[str], columns: dict[str, 
     for column, values in columns.items():
         series = pd.Series(values)
         if pd.api.types.is_numeric_dtype(series):
-            options = {"compression": "gzip", "compression_opts": 1} if len(series) else {}
-            _encode(group.create_dataset(column, data=series.to_numpy(), **options), "array", "0.2.0")
+            _encode(group.create_dataset(column, data=series.to_numpy(), **GZIP), "array", "0.2.0")
             continue
         codes, categories = pd.factorize(series.astype(str), sort=True)
         if len(categories) == len(series):
@@ -84,7 +82,7 @@ def _table(root: h5py.File, name: str, index: Iterable[str], columns: dict[str, 
         part.attrs["ordered"] = False
         _strings(part, "categories", categories)
         kind = np.min_scalar_type(-max(1, len(categories)))
-        _encode(part.create_dataset("codes", data=codes.astype(kind), compression="gzip"), "array", "0.2.0")
+        _encode(part.create_dataset("codes", data=codes.astype(kind), **GZIP), "array", "0.2.0")
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ def write_counts(
         values.flush()
         entries = np.concatenate(lengths)
         pointers = np.r_[0, np.cumsum(entries)].astype(np.int32 if nnz < 2**31 else np.int64)
-        matrix.create_dataset("indptr", data=pointers, compression="gzip", compression_opts=1)
+        matrix.create_dataset("indptr", data=pointers, **GZIP)
         _table(root, "obs", *obs)
         _table(root, "var", *var)
         for name in ("layers", "obsm", "obsp", "varm", "varp"):
