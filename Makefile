@@ -5,7 +5,7 @@ ENGINE  := $(if $(shell command -v nextflow),,.engine/ready)
 QUICK   := NXF_OPTS='-XX:TieredStopAtLevel=1 -XX:+UseSerialGC'
 RUN     := PATH="$(CURDIR)/.venv/bin:$(CURDIR)/bin:$(if $(ENGINE),$(CURDIR)/engine:)$$PATH"
 
-.PHONY: help setup demo test test-full lint images lock clean
+.PHONY: help setup demo test test-full lint images lock peers clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
@@ -50,13 +50,21 @@ test: lint ## everything but real data and containers
 	@if command -v nf-test >/dev/null; then $(RUN) $(QUICK) nf-test test --ci; \
 	else echo "nf-test is not on PATH: $$(ls modules/local/*/tests/*.nf.test tests/*.nf.test | wc -l) suites were not run"; fi
 
-test-full: test images ## real data, locally and in Docker; the table goes to docs/real_data.md
+test-full: test images peers ## real data and peers, locally and in Docker; tables go to docs/real_data.md and docs/exact.md
+	$(RUN) pytest -q tests/exact --exact-table docs/exact.md
 	$(RUN) pytest -q tests/real --engines local,docker --table docs/real_data.md
 
 images: ## the images core, torch and report
 	for target in core torch report; do \
 	    $(or $(DOCKER_BUILD),containers/build) containers/Dockerfile . cellpredx-$$target:$(VERSION) --target $$target || exit 1; \
 	done
+
+peers: .venv-peers/ready ## the programs that tests/exact compares with
+
+.venv-peers/ready: .venv/ready
+	.venv/bin/uv venv -q --clear --python .venv/bin/python .venv-peers
+	.venv/bin/uv pip install -q --python .venv-peers/bin/python snapatac2==2.9.0
+	touch $@
 
 lock: ## requirements.lock anew from pyproject.toml
 	{ echo "# Every package at one version, with hashes: the images and the local environment both install from here."; \

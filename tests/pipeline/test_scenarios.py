@@ -124,6 +124,20 @@ def test_matched_scenario_under_the_strict_parser(tmp_path: Path) -> None:
     assert run.json("groups/all/query/evaluation.json")["accuracy"] >= 0.6
 
 
+def test_a_bundle_has_its_query_counted_as_its_features_were(tmp_path: Path) -> None:
+    data = simulate("unmatched", tmp_path / "data", cells=60)
+    given = [*genome(data), *FAST]
+    run = succeeded(run_pipeline(tmp_path, "--input", "data/sheet.csv", *given, "--gene_model", "archr"))
+    assert run.json("groups/all/model/bundle.json")["recipe"]["gene_model"] == "archr"
+    rows = (data / "sheet.csv").read_text().splitlines()
+    (data / "query_only.csv").write_text("\n".join(row for row in rows if ",reference," not in row) + "\n")
+    bundle = ["--model", "results/groups/all/model"]
+    alone = succeeded(run_pipeline(tmp_path, "--input", "data/query_only.csv", *given, *bundle, outdir="with_model"))
+    assert (alone.outdir / "samples/query/matrix/gene_activity_archr_insertion.h5ad").is_file()
+    path = "groups/all/query/predictions.csv"
+    assert (alone.outdir / path).read_bytes() == (run.outdir / path).read_bytes()
+
+
 def test_atac_to_atac_on_peaks_with_lanes_and_libraries(tmp_path: Path) -> None:
     data = simulate("atac", tmp_path / "data")
     run = succeeded(run_pipeline(tmp_path, "--input", "data/sheet.csv", *genome(data), *FAST))

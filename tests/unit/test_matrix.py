@@ -28,7 +28,6 @@ from cellpredx.matrix.gene_windows import gene_windows
 from cellpredx.matrix.regions import match_regions, overlaps, parse_names
 from cellpredx.matrix.standardise import gene_table, standardise
 
-MAESTRO = Path(__file__).parents[3] / "shared" / "data" / "maestro-chr22-peakcount"
 LENGTH = 20_000
 CELLS = [f"cell{i}" for i in range(7)]
 Table = pd.DataFrame
@@ -240,32 +239,6 @@ def test_fragment_equals_a_tabix_query_per_region(tmp_path: Path) -> None:
                 expected[int(line.split("\t")[3]), number] += 1
     found = csr(count_features(make_store(tmp_path / "store", fragments), features, "fragment"))
     np.testing.assert_array_equal(found.toarray(), expected[:-1])
-
-
-@pytest.mark.skipif(not MAESTRO.is_dir(), reason="the data set maestro-chr22-peakcount is not beside the repository")
-def test_peaks_equal_the_matrix_of_maestro(
-    tmp_path: Path, spec_text: Callable[..., str], run_verb: Callable[..., None]
-) -> None:
-    spec = spec_text({"fragments": MAESTRO / "test.fragments.tsv.gz", "barcodes": MAESTRO / "test.barcode.txt.gz"})
-    run_verb("ingest-fragments", "--spec", spec, "--store", tmp_path / "store", "--outdir", tmp_path)
-    peaks = MAESTRO / "test.peak.narrowPeak.gz"
-    out = tmp_path / "peaks.h5ad"
-    run_verb(
-        "count", "--store", tmp_path / "store", "--kind", "peaks", "--counting", "fragment", "--peaks", peaks,
-        "--out", out,
-    )  # fmt: skip
-    found = ad.read_h5ad(out)
-    with h5py.File(MAESTRO / "expected_peak_count.h5", "r") as handle:
-        golden = handle["matrix"]
-        parts = (golden["data"][:], golden["indices"][:], golden["indptr"][:])
-        expected = sp.csc_matrix(parts, shape=tuple(golden["shape"][:])).toarray().T
-        names = [name.replace("_", ":", 1).replace("_", "-") for name in golden["features/name"].asstr()[:]]
-        barcodes = list(golden["barcodes"].asstr()[:])
-    assert expected.size == 428_300
-    assert sorted(names) == sorted(found.var_names)
-    assert sorted(barcodes) == sorted(found.obs_names)
-    own = (found[barcodes, names].X.toarray() > 0).astype(float)
-    assert int((own == expected).sum()) == 428_300
 
 
 COUNTS = np.array([[1, 0, 3], [0, 2, 0], [5, 0, 0], [1, 1, 1]], np.float32)
