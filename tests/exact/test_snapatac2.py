@@ -123,3 +123,8 @@ def test_matrix(
     assert ours.X.nnz > 1000
     assert (sp.csr_matrix(placed, dtype=np.float32) != ours.X).nnz == 0
     record(PEER, given.name, f"{kind}, `{strategy}`", ours.n_obs * ours.n_vars, "0 differ")
+    if kind == "peaks":
+        frip = read_csv(tmp_path / "frip.csv", texts=("barcode",)).set_index("barcode")["frip"]
+        expected = pd.read_csv(ingested.theirs / "qc.csv", index_col="barcode").loc[frip.index, "frip"]
+        np.testing.assert_array_equal(frip, [float(f"{value:.6g}") for value in expected])
+        record(PEER, given.name, "FRiP", len(frip), "0 differ")
