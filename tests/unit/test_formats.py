@@ -560,7 +560,7 @@ def test_a_list_without_cells_is_refused(tmp_path: Path, refuse: Refuse, problem
         assert refuse(path, barcodes=listed) == found
         assert problems(modality="rna", matrix=path, barcodes=listed) == [found]
     listed.write_bytes("barcode\nA-1\n".encode("utf-16"))
-    assert refuse(path, barcodes=listed)[0].startswith("the list of barcodes is no text")
+    assert refuse(path, barcodes=listed)[0].startswith("the list of barcodes is no UTF-8 text")
 
 
 @pytest.mark.parametrize(
@@ -685,6 +685,6 @@ def test_a_users_mistake_inside_a_write_stays_what_it_is(tmp_path: Path) -> None
             (part / "a.json").write_text("{}")
             raise UserError("mistake")
 
-    with pytest.raises(UserError, match="^ERROR: mistake$"):
+    with pytest.raises(UserError, match=r"^ERROR: mistake$"):
         fail()
     assert list((tmp_path / "out").iterdir()) == []
