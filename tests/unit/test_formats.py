@@ -315,6 +315,40 @@ def test_what_is_not_needed_of_an_h5ad_is_not_read(tmp_path: Path, give: Give) -
     same(give(tmp_path / "m.h5ad"))
 
 
+def test_an_h5ad_of_2020_is_read_and_an_older_one_refused(
+    tmp_path: Path, refuse: Refuse, spec_text: Callable[..., str], run_verb: Callable[..., None]
+) -> None:
+    """anndata 0.7 kept categories apart from codes, and texts without a word of what they are."""
+    path, by_cell = tmp_path / "m.h5ad", sp.csr_matrix(COUNTS)
+    with h5py.File(path, "w") as handle:
+        for name in ("X", "obs", "var", "obs/__categories"):
+            handle.create_group(name)
+        handle["X"].attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": COUNTS.shape})
+        for name in ("data", "indices", "indptr"):
+            handle["X"][name] = getattr(by_cell, name)
+        for table, names in (("obs", BARCODES), ("var", NAMES)):
+            handle[table]["_index"] = np.array(names, dtype=h5py.string_dtype())
+            own = {"encoding-type": "dataframe", "encoding-version": "0.1.0", "_index": "_index"}
+            handle[table].attrs.update({**own, "column-order": np.array([], dtype=h5py.string_dtype())})
+        handle["obs/donor"] = np.array([0, 1, 1, 0], "i1")
+        handle["obs/__categories/donor"] = np.array(["d1", "d2"], dtype=h5py.string_dtype())
+        handle["obs/donor"].attrs["categories"] = handle["obs/__categories/donor"].ref
+        handle["obs"].attrs["column-order"] = np.array(["donor"], dtype=h5py.string_dtype())
+    spec = spec_text({"matrix": path}, modality="rna", batch="donor", labels="donor")
+    run_verb("standardise", "--spec", spec, "--outdir", tmp_path / "out")
+    found = ad.read_h5ad(tmp_path / "out" / "genes.h5ad")
+    same(found)
+    assert found.obs["batch"].tolist() == ["d1", "d2", "d2", "d1"]
+    run_verb("labels", "--spec", spec, "--out", tmp_path / "labels.csv")
+    assert (tmp_path / "labels.csv").read_text().splitlines()[1:3] == [f"{BARCODES[0]},d1", f"{BARCODES[1]},d2"]
+    with h5py.File(path, "a") as handle:
+        del handle["obs"]
+        handle["obs"] = np.array([(b"c1", 1)], dtype=[("index", "S2"), ("n", "i4")])
+    what, where, remedy = refuse(path)
+    assert what == "the .h5ad was written by anndata before 0.7"
+    assert (where, remedy) == ("m.h5ad, obs", "write it again: anndata.read_h5ad(path).write_h5ad(path)")
+
+
 def test_an_h5ad_without_matching_parts_is_refused(tmp_path: Path, refuse: Refuse) -> None:
     path = h5ad(tmp_path / "m.h5ad")
     with h5py.File(path, "a") as handle:
