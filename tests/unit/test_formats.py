@@ -25,7 +25,6 @@ from cellpredx.core.bed import read_bed
 from cellpredx.core.errors import UserError
 from cellpredx.core.files import read_json, together
 from cellpredx.core.whole import BGZF_END
-from cellpredx.fragments.store import StoreWriter
 from cellpredx.model.normalise import model_input, normalise
 from cellpredx.samplesheet.headers import is_transposed
 from tests.unit.test_fragments import write_bgzf
@@ -680,12 +679,17 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("verb", ["standardise", "count"])
-@pytest.mark.parametrize("free", [60, 4])
+@pytest.mark.parametrize(("verb", "free"), [("standardise", 60), ("standardise", 4), ("count", 60), ("ingest", 60)])
 def test_a_disk_that_fills_up_is_one_message_and_leaves_nothing(
-    tmp_path: Path, tiny_disk: Path, spec_text: Callable[..., str], verb: str, free: int
+    tmp_path: Path,
+    tiny_disk: Path,
+    spec_text: Callable[..., str],
+    run_verb: Callable[..., None],
+    verb: str,
+    free: int,
 ) -> None:
     rng = np.random.default_rng(1)
+    ingest = ["ingest-fragments", "--min-fragments", "1"]
     if verb == "standardise":
         values = rng.integers(0, 1000, (200, 2000))
         cells, names = [f"c{i}" for i in range(200)], [f"G{i}" for i in range(2000)]
@@ -693,13 +697,15 @@ def test_a_disk_that_fills_up_is_one_message_and_leaves_nothing(
         spec = spec_text({"matrix": tmp_path / "m.h5ad"}, modality="rna")
         arguments = ["standardise", "--spec", spec, "--outdir", str(tiny_disk)]
     else:
-        writer = StoreWriter(tmp_path / "store")
-        start = rng.integers(0, 10_000_000, 40_000).astype(np.int32)
-        writer.add("chr1", start, start + np.int32(200), rng.integers(0, 50, 40_000).astype(np.int32))
-        cells = [f"c{i}" for i in range(50)]
-        writer.close("s1", "s1", cells, ["s1"] * 50, np.arange(50, dtype=np.int32))
-        arguments = ["count", "--store", str(tmp_path / "store"), "--kind", "windows", "--out"]
-        arguments.append(str(tiny_disk / "windows.h5ad"))
+        starts = np.sort(rng.integers(0, 10_000_000, 40_000))
+        lines = (f"chr1\t{s}\t{s + 200}\tB{s % 50}\t1\n" for s in starts)
+        (tmp_path / "f.tsv").write_text("".join(lines))
+        spec = spec_text({"fragments": tmp_path / "f.tsv"})
+        arguments = [*ingest, "--spec", spec, "--store", str(tiny_disk / "store"), "--outdir", str(tiny_disk)]
+    if verb == "count":
+        run_verb(*ingest, "--spec", spec, "--store", tmp_path / "store", "--outdir", tmp_path)
+        out = tiny_disk / "windows.h5ad"
+        arguments = ["count", "--store", str(tmp_path / "store"), "--kind", "windows", "--out", str(out)]
     (tiny_disk / "other").write_bytes(b"x" * (64 - free) * 1024)
     done = subprocess.run(
         [sys.executable, str(COMMAND), *arguments], capture_output=True, text=True, cwd=tmp_path, check=False

@@ -24,13 +24,15 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def _disk_is_full(error: BaseException | None) -> int | None:
     """Return the number of an error (or of what it came from) that says that a disk or a quota is full, else None.
 
-    HDF5 tells it in its text alone.
+    HDF5 tells it in its text alone, and numpy's tofile only how much was written.
     """
     while error is not None:
         for number in _FULL:
             told = isinstance(error, OSError) and error.errno == number
             if told or re.search(rf"errno = {number}\b|{os.strerror(number)}", str(error)):
                 return number
+        if re.search(r"^\d+ requested and \d+ written$", str(error)):
+            return errno.ENOSPC
         error = error.__cause__ or error.__context__
     return None
 

@@ -13,7 +13,6 @@ from cellpredx.core.files import atomic, hdf5
 from cellpredx.matrix.regions import GENE_COLUMNS, REGION_COLUMNS
 
 
-
 def sample_matrix(
     counts: Any,
     barcodes: list[str],
