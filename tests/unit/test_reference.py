@@ -1,5 +1,6 @@
 """Labels, and references and queries on the features that they share."""
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -285,7 +286,10 @@ def test_pair_writes_what_the_report_reads(tmp_path: Path, run_verb: Callable[..
 @pytest.mark.parametrize("separator", [",", "\t", ";"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_labels_are_read_from_csv_and_tsv(tmp_path: Path, separator: str, newline: str, mark: str) -> None:
+@pytest.mark.parametrize("zipped", [False, True])
+def test_labels_are_read_from_csv_and_tsv(
+    tmp_path: Path, separator: str, newline: str, mark: str, zipped: bool
+) -> None:
     path = tmp_path / "labels.txt"
     rows = [
         ("donor", "cell_type", "barcode"),
@@ -293,7 +297,8 @@ def test_labels_are_read_from_csv_and_tsv(tmp_path: Path, separator: str, newlin
         ("d", "NA", "007"),
         ("d", "", "x"),
     ]
-    path.write_text(mark + newline.join(separator.join(row) for row in rows) + newline, newline="", encoding="utf-8")
+    text = mark + newline.join(separator.join(row) for row in rows) + newline
+    path.write_bytes(gzip.compress(text.encode()) if zipped else text.encode())
     assert read_label_table(path).values.tolist() == [["AC-1", f"T{separator} CD4+"], ["007", "NA"], ["x", ""]]
 
 
@@ -320,7 +325,7 @@ def test_a_bad_table_of_labels_is_refused(tmp_path: Path, text: str, where: str,
 def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "l.csv"
     path.write_bytes("barcode,cell_type\na,Mémoire\n".encode("latin-1"))
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="no UTF-8 text"):
         read_label_table(path)
 
 

@@ -24,13 +24,15 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def _disk_is_full(error: BaseException | None) -> int | None:
     """Return the number of an error (or of what it came from) that says that a disk or a quota is full, else None.
 
-    HDF5 tells it in its text alone.
+    HDF5 tells it in its text alone, and numpy's tofile only how much was written.
     """
     while error is not None:
         for number in _FULL:
             told = isinstance(error, OSError) and error.errno == number
             if told or re.search(rf"errno = {number}\b|{os.strerror(number)}", str(error)):
                 return number
+        if re.search(r"^\d+ requested and \d+ written$", str(error)):
+            return errno.ENOSPC
         error = error.__cause__ or error.__context__
     return None
 
@@ -85,6 +87,63 @@ def together(folder: str | Path) -> Iterator[Path]:
         yield scratch
         for path in sorted(scratch.iterdir()):
             os.replace(path, target / path.name)
+
+
+class _Deaf:
+    """A file for HDF5 that hides the disk's errors from it and keeps the first: HDF5 crashes where a write fails."""
+
+    def __init__(self, path: Path) -> None:
+        self.raw = open(path, "w+b", buffering=0)  # noqa: SIM115 - closed by `hdf5`
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        size = len(view)
+        while len(view) and self.error is None:
+            try:
+                view = view[self.raw.write(view) :]
+            except OSError as error:
+                self.error = error
+        return size
+
+    def truncate(self, size: int) -> int:
+        try:
+            return self.raw.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size
+
+    def read(self, size: int = -1) -> bytes | None:
+        return self.raw.read(size)
+
+    def readinto(self, buffer: Any) -> int | None:
+        return self.raw.readinto(buffer)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.raw.tell()
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+@contextmanager
+def hdf5(path: Path) -> Iterator[Any]:
+    """Yield an empty HDF5 file to write to. Raises OSError, after the block, where the disk did not take it all."""
+    import h5py
+
+    disk = _Deaf(path)
+    try:
+        with h5py.File(disk, "w") as handle:
+            yield handle
+    except Exception as error:
+        raise disk.error or error from None
+    finally:
+        disk.raw.close()
+    if disk.error is not None:
+        raise disk.error
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellpredx.core.errors import UserError
+from cellpredx.core.text import open_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -12,16 +13,17 @@ COLUMNS = ["barcode", "cell_type"]
 
 
 def read_text_table(path: Path, columns: list[str]) -> "pd.DataFrame":
-    """Read `columns` of a CSV or TSV as text. Raises UserError where one is missing."""
+    """Read `columns` of a CSV or TSV, plain or .gz, as text. Raises UserError where one is missing."""
     import pandas as pd
 
+    with open_text(path, "the table") as lines:
+        head = lines.readline()
+    separator = next((mark for mark in "\t,;" if mark in head), " ")
     try:
-        with open(path, encoding="utf-8-sig", newline="") as handle:
-            head = handle.readline()
-        separator = next((mark for mark in "\t,;" if mark in head), " ")
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=separator, skip_blank_lines=False
-        ).fillna("")
+        with open_text(path, "the table") as lines:
+            table = pd.read_csv(lines, dtype=str, keep_default_na=False, sep=separator, skip_blank_lines=False).fillna(
+                ""
+            )
     except ValueError as error:
         raise UserError(f"the table cannot be read: {error}", path.name, f"give a CSV: {','.join(columns)}") from error
     missing = [c for c in columns if c not in table.columns]

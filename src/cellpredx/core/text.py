@@ -24,7 +24,7 @@ def open_text(path: Path, what: str) -> Iterator[TextIO]:
         with opener(path, "rt", encoding="utf-8-sig") as handle:
             yield handle
     except UnicodeDecodeError as error:
-        raise UserError(f"{what} is no text: {error}", path.name, "save it as plain text in UTF-8") from error
+        raise UserError(f"{what} is no UTF-8 text: {error}", path.name, "save it as plain text in UTF-8") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{what} cannot be read: {error}", path.name, "copy the file again") from error
 

@@ -14,7 +14,7 @@ import pandas as pd
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from cellpredx.core.files import atomic
+from cellpredx.core.files import atomic, hdf5
 from cellpredx.matrix.counting import Counts
 
 CHUNK = 1 << 18
@@ -106,7 +106,7 @@ def write_counts(
     """
     nnz = counts.nnz
     totals, lengths = [], []
-    with atomic(path) as part, h5py.File(part, "w") as root:
+    with atomic(path) as part, hdf5(part) as root:
         _encode(root, "anndata", "0.1.0")
         matrix = _encode(root.create_group("X"), "csr_matrix", "0.1.0")
         matrix.attrs["shape"] = np.asarray(counts.shape, np.int64)

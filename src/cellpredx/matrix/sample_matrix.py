@@ -9,9 +9,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellpredx import __version__
-from cellpredx.core.files import atomic
+from cellpredx.core.files import atomic, hdf5
 from cellpredx.matrix.regions import GENE_COLUMNS, REGION_COLUMNS
-
 
 
 def sample_matrix(
@@ -49,5 +48,6 @@ def sample_matrix(
 
 def write_h5ad(matrix: ad.AnnData, path: str | Path) -> None:
     """Write an .h5ad that appears whole or not at all."""
-    with atomic(path) as part:
-        matrix.write_h5ad(part, compression="gzip", compression_opts=1)
+    matrix.strings_to_categoricals()
+    with atomic(path) as part, hdf5(part) as handle:
+        ad.io.write_elem(handle, "/", matrix, dataset_kwargs={"compression": "gzip", "compression_opts": 1})

@@ -162,7 +162,7 @@ def h5ad_table(group: Any, wanted: Collection[str]) -> tuple[pd.DataFrame, tuple
     if not isinstance(group, h5py.Group):
         raise UserError(
             "the .h5ad was written by anndata before 0.7",
-            group.name.strip("/"),
+            f"{Path(group.file.filename).name}, {group.name.strip('/')}",
             "write it again: anndata.read_h5ad(path).write_h5ad(path)",
         )
     columns = tuple(map(str, group.attrs["column-order"]))
