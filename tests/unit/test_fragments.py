@@ -652,7 +652,7 @@ def test_listed_barcodes_that_are_not_there_are_told(
     listed.write_text("B0-1\nB7-1\nB8-1\n")
     run_verb(*ingest_arguments(tmp_path, spec_text({"fragments": path, "barcodes": listed})))
     warnings = json.loads((tmp_path / "sample.json").read_text())["warnings"]
-    assert any("2 of 3 listed barcodes" in text for text in warnings)
+    assert any("cells.txt: 2 of 3 barcodes are not in the fragments" in text for text in warnings)
 
 
 def test_duplicates_are_not_known_without_a_column_of_read_pairs(

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cellpredx.core.barcodes import read_barcodes
+from cellpredx.core.barcodes import explain_mismatch, missing_text, read_barcodes
 from cellpredx.core.errors import UserError
 from cellpredx.core.spec import SampleSpec
 
@@ -29,18 +29,17 @@ def whitelisted(
         wanted = set().union(*map(read_barcodes, paths))
         own = (table["library"] == library).to_numpy()
         found = own & table["barcode"].isin(wanted).to_numpy()
+        names = ", ".join(path.name for path in paths)
+        holder = f"the fragments of sample {sample}, library {library}"
         if not found.any():
-            seen = table.loc[own].nlargest(3, "fragments")["barcode"].tolist()
+            seen = table.loc[own].sort_values("fragments", ascending=False, kind="stable")["barcode"].tolist()
             raise UserError(
-                f"none of {len(wanted):,} listed barcodes is in the fragments of sample {sample}, library {library}",
-                ", ".join(path.name for path in paths),
-                f"the list has {', '.join(sorted(wanted)[:3])}; the fragments have {', '.join(seen)}: "
-                "write them alike (a suffix such as -1 counts)",
+                f"none of {len(wanted):,} listed barcodes is in {holder}",
+                names,
+                explain_mismatch(wanted, seen, "the fragments have"),
             )
-        if missing := len(wanted) - int(found.sum()):
-            warnings.append(
-                f"{missing:,} of {len(wanted):,} listed barcodes of library {library} are not in the fragments"
-            )
+        if text := missing_text(wanted, set(table.loc[found, "barcode"]), names, holder):
+            warnings.append(text)
         cells |= found
     return cells, warnings
 
