@@ -1,5 +1,6 @@
 """BED files of regions."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -8,12 +9,23 @@ from cellpredx.core.errors import UserError
 from cellpredx.core.text import open_text, table_lines
 
 
-def read_bed(path: str | Path) -> pd.DataFrame:
+def beyond_end(chrom: str, end: int, size: int, where: str) -> UserError:
+    """Return the error of a region that ends beyond its chromosome (bp): another genome's."""
+    return UserError(
+        f"a region ends at {end:,}, beyond the end of {chrom} ({size:,} bp)",
+        where,
+        "give regions and fragments of one genome, and that genome by --genome or --chrom_sizes",
+    )
+
+
+def read_bed(path: str | Path, sizes: Mapping[str, int] | None = None) -> pd.DataFrame:
     """Read the regions of a BED or narrowPeak file (.gz or plain): chrom, start, end; sorted, each once.
 
-    Raises UserError with the line for what is no region.
+    Raises UserError with the line for what is no region and, where `sizes` (bp) has its chromosome, for what ends
+    beyond it.
     """
     path = Path(path)
+    sizes = sizes or {}
     rows = []
     with open_text(path, "the file of regions") as lines:
         for number, fields in table_lines(lines):
@@ -24,6 +36,9 @@ def read_bed(path: str | Path) -> pd.DataFrame:
                     f"{path.name}, line {number}",
                     "write: chrom, start, end, separated by tabs, with start < end",
                 )
+            size = sizes.get(fields[0])
+            if size is not None and int(fields[2]) > size:
+                raise beyond_end(fields[0], int(fields[2]), size, f"{path.name}, line {number}")
             rows.append((fields[0], int(fields[1]), int(fields[2])))
     if not rows:
         raise UserError("the file has no region", path.name, "give a BED of peaks")

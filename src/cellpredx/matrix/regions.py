@@ -1,12 +1,13 @@
 """Regions: their names, and which of them overlap."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 
-from cellpredx.core.bed import read_bed
+from cellpredx.core.bed import beyond_end, read_bed
 from cellpredx.core.features import read_features
 from cellpredx.matrix.sample_matrix import region_names
 from cellpredx.samplesheet.headers import REGION_NAME
@@ -22,15 +23,21 @@ def named(regions: pd.DataFrame) -> pd.DataFrame:
     return regions.set_index(region_names(regions))
 
 
-def peak_set(path: Path) -> pd.DataFrame:
-    """Read the one peak set of a group, in its own order: a BED, a peak matrix's peaks, or a bundle's features."""
-    if path.suffix == ".h5ad":
-        peaks = ad.read_h5ad(path, backed="r").var[["chrom", "start", "end"]]
-    elif path.suffix == ".csv":
-        peaks = read_features(path)[["chrom", "start", "end"]]
-    else:
-        peaks = read_bed(path)
-    return named(peaks)
+def peak_set(path: Path, sizes: Mapping[str, int] | None = None) -> pd.DataFrame:
+    """Read the one peak set of a group, in its own order: a BED, a peak matrix's peaks, or a bundle's features.
+
+    Raises UserError for a peak that ends beyond its chromosome, where `sizes` (bp) has it.
+    """
+    if path.suffix not in (".h5ad", ".csv"):
+        return named(read_bed(path, sizes))
+    table = ad.read_h5ad(path, backed="r").var if path.suffix == ".h5ad" else read_features(path)
+    peaks = named(table[["chrom", "start", "end"]])
+    limit = peaks["chrom"].astype(str).map(dict(sizes or {})).to_numpy(float)
+    beyond = np.flatnonzero(peaks["end"].to_numpy() > limit)
+    if len(beyond):
+        name, peak = peaks.index[beyond[0]], peaks.iloc[beyond[0]]
+        raise beyond_end(str(peak["chrom"]), int(peak["end"]), int(limit[beyond[0]]), f"{path.name}, peak {name}")
+    return peaks
 
 
 def overlaps(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
