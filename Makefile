@@ -3,9 +3,9 @@ VERSION := 0.1.0
 ENGINE  := $(if $(shell command -v nextflow),,.engine/ready)
 # A quick start of the engine's Java counts for more than its speed in short runs.
 QUICK   := NXF_OPTS='-XX:TieredStopAtLevel=1 -XX:+UseSerialGC'
-RUN     := PATH="$(CURDIR)/.venv/bin:$(CURDIR)/bin:$(if $(ENGINE),$(CURDIR)/engine:)$$PATH"
+RUN     := PATH="$(CURDIR)/.venv/bin:$(CURDIR)/bin:$(if $(ENGINE),$(CURDIR)/engine:)$$PATH:$(CURDIR)/.venv-macs3/bin"
 
-.PHONY: help setup demo test test-full lint images lock peers clean
+.PHONY: help setup peaks-env peers demo test test-full lint images lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
@@ -19,6 +19,14 @@ setup: .venv/ready $(ENGINE) ## the Python environment and, where no `nextflow` 
 	.venv/bin/python -m pip install -q --disable-pip-version-check uv==0.13.8
 	.venv/bin/uv pip install -q --compile-bytecode --python .venv/bin/python --require-hashes -r requirements.lock
 	echo "$(CURDIR)/src" > "$$(echo .venv/lib/python3.*/site-packages)/cellpredx.pth"
+	touch $@
+
+peaks-env: .venv-macs3/ready ## MACS3, for peak calling without containers
+
+.venv-macs3/ready: containers/macs3.lock .venv/ready
+	@command -v gcc >/dev/null || { echo "ERROR: a C compiler is missing, to build MACS3: install it (Debian: apt-get install gcc python3-dev)"; exit 1; }
+	python3 -m venv --without-pip .venv-macs3
+	.venv/bin/uv pip install -q --python .venv-macs3/bin/python --require-hashes -b containers/macs3.lock -r containers/macs3.lock
 	touch $@
 
 .engine/ready: engine/pom.xml
@@ -54,8 +62,8 @@ test-full: test images peers ## real data and peers, locally and in Docker; tabl
 	$(RUN) pytest -q tests/exact --exact-table docs/exact.md
 	$(RUN) pytest -q tests/real --engines local,docker --table docs/real_data.md
 
-images: ## the images core, torch and report
-	for target in core torch report; do \
+images: ## the images core, torch, peaks and report
+	for target in core torch peaks report; do \
 	    $(or $(DOCKER_BUILD),containers/build) containers/Dockerfile . cellpredx-$$target:$(VERSION) --target $$target || exit 1; \
 	done
 
@@ -66,11 +74,17 @@ peers: .venv-peers/ready ## the programs that tests/exact compares with
 	.venv/bin/uv pip install -q --python .venv-peers/bin/python snapatac2==2.9.0
 	touch $@
 
-lock: ## requirements.lock anew from pyproject.toml
+COMPILE := uv pip compile --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q
+
+lock: ## requirements.lock and containers/macs3.lock anew from pyproject.toml
 	{ echo "# Every package at one version, with hashes: the images and the local environment both install from here."; \
 	  echo "# Made by \`make lock\` from pyproject.toml."; \
-	  uv pip compile pyproject.toml --all-extras --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q; \
+	  $(COMPILE) pyproject.toml --all-extras; \
 	} > requirements.new && mv requirements.new requirements.lock
+	{ echo "# MACS3 and what builds it, with hashes: the image peaks and \`make peaks-env\` install from here."; \
+	  echo "# Made by \`make lock\` from pyproject.toml."; \
+	  $(COMPILE) --group macs3; \
+	} > macs3.new && mv macs3.new containers/macs3.lock
 
 clean: ## what make and the tests left
 	rm -rf results-demo .nextflow* .nf-test* work

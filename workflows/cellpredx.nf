@@ -1,3 +1,4 @@
+include { CALL_PEAKS       } from '../modules/local/call_peaks'
 include { CHECK_INPUTS     } from '../modules/local/check_inputs'
 include { COUNT_FEATURES   } from '../modules/local/count_features'
 include { EVALUATE         } from '../modules/local/evaluate'
@@ -5,6 +6,7 @@ include { EXPLAIN          } from '../modules/local/explain'
 include { GENE_ACTIVITY    } from '../modules/local/gene_activity'
 include { INGEST_FRAGMENTS } from '../modules/local/ingest_fragments'
 include { LABELS           } from '../modules/local/labels'
+include { MERGE_PEAKS      } from '../modules/local/merge_peaks'
 include { MULTIQC          } from '../modules/local/multiqc'
 include { PAIR             } from '../modules/local/pair'
 include { PREDICT          } from '../modules/local/predict'
@@ -23,6 +25,8 @@ workflow CELLPREDX {
     def annotation = options.annotation ?: []
     def chrom_sizes = options.chrom_sizes ?: []
     def label_map = options.label_map ?: []
+    def blacklist = options.blacklist ?: []
+    def wishes = options + [can_call_peaks: canCallPeaks(options)]
 
     // The headers of every sample are read before anything else runs.
     ch_samples = channel.fromList(plan.samples.collect { sample -> sampleInput(sample, plan, options) })
@@ -31,7 +35,7 @@ workflow CELLPREDX {
         .map { _meta, json -> new groovy.json.JsonSlurper().parseText(json.text) }
         .toList()
         .map { checks ->
-            def mistakes = mistakesOf(checks, plan, options)
+            def mistakes = mistakesOf(checks, plan, wishes)
             if (mistakes) {
                 error(mistakesText(mistakes))
             }
@@ -62,7 +66,7 @@ workflow CELLPREDX {
     )
 
     // What every transfer needs: [key of a matrix, id of the transfer, part, position].
-    ch_needs = ch_kinds.flatMap { kinds -> plan.transfers.collectMany { transfer -> needsOf(transfer, kinds, plan, options) } }
+    ch_needs = ch_kinds.flatMap { kinds -> plan.transfers.collectMany { transfer -> needsOf(transfer, kinds, plan, wishes) } }
 
     // Matrices by their key, [sample, kind, peak set and counting].
     ch_standard = STANDARDISE.out.matrices.transpose().map { meta, file -> [[meta.id, file.baseName, ''], file] }
@@ -79,17 +83,51 @@ workflow CELLPREDX {
         .map { need -> [need.key[0], need.count, need.peaks] }
         .unique()
     ch_given_peaks = ch_counts
-        .filter { _sample, _count, peaks -> !peaks.sample }
+        .filter { _sample, _count, peaks -> !peaks.sample && !peaks.called }
         .map { sample, count, peaks -> [sample, count, peaks.file ?: []] }
     ch_peaks_of_matrix = ch_counts
         .filter { _sample, _count, peaks -> peaks.sample }
         .map { sample, count, peaks -> [[peaks.sample, 'peaks', ''], sample, count] }
         .combine(ch_standard, by: 0)
         .map { _key, sample, count, file -> [sample, count, file] }
+    ch_stores = INGEST_FRAGMENTS.out.store.map { meta, store -> [meta.id, store] }
+
+    // A sample's peaks are called once, and merged into one set for each group that has no other: [group, its samples].
+    ch_without_peaks = ch_counts
+        .filter { _sample, _count, peaks -> peaks.called }
+        .map { _sample, count, peaks -> [count.set, peaks.called] }
+        .unique()
+    ch_members = ch_without_peaks.flatMap { group, samples -> samples.collect { sample -> [sample, groupKey(group, samples.size())] } }
+    CALL_PEAKS(
+        ch_members
+            .map { sample, _group -> [sample] }
+            .unique()
+            .combine(ch_stores, by: 0)
+            .map { sample, store -> [[id: sample], store] },
+        chrom_sizes,
+        blacklist,
+        options.subMap(['genome', 'peak_q'])
+    )
+    MERGE_PEAKS(
+        ch_members
+            .combine(CALL_PEAKS.out.peaks.map { meta, calls -> [meta.id, calls] }, by: 0)
+            .map { _sample, group, calls -> [group, calls] }
+            .groupTuple()
+            .map { group, calls -> [[id: group.target], calls.sort { file -> file.name }] },
+        chrom_sizes,
+        blacklist,
+        options.subMap(['genome'])
+    )
+    ch_called_peaks = ch_counts
+        .filter { _sample, _count, peaks -> peaks.called }
+        .map { sample, count, _peaks -> [count.set, sample, count] }
+        .combine(MERGE_PEAKS.out.peaks.map { meta, peaks -> [meta.id, peaks] }, by: 0)
+        .map { _group, sample, count, peaks -> [sample, count, peaks] }
     COUNT_FEATURES(
         ch_given_peaks
             .mix(ch_peaks_of_matrix)
-            .combine(INGEST_FRAGMENTS.out.store.map { meta, store -> [meta.id, store] }, by: 0)
+            .mix(ch_called_peaks)
+            .combine(ch_stores, by: 0)
             .map { sample, count, peaks, store -> [[id: sample] + count, store, peaks] },
         annotation,
         chrom_sizes,
@@ -216,9 +254,17 @@ def pairInput(transfer, needs, files) {
         queries: transfer.queries,
         bundle: transfer.bundle != null,
         folder: transfer.id == transfer.group ? transfer.group : "${transfer.group}/${transfer.queries[0]}".toString(),
+        peak_source: ['bundle', 'reference', 'given', 'query', 'called'].find { source -> needs.any { need -> need.peak_source == source } } ?: 'none',
         without_peaks: needs.any { need -> need.without_peaks }
     ]
     return [meta] + ordered + [transfer.bundle ?: []]
+}
+
+// The images have MACS3; without containers, tasks find what is on PATH.
+def canCallPeaks(options) {
+    def folders = (System.getenv('PATH') ?: '').tokenize(':')
+    def found = workflow.containerEngine || folders.any { folder -> new java.io.File(folder, 'macs3').canExecute() }
+    return options.call_peaks == 'auto' && found
 }
 
 def scenarioText(meta, pair) {

@@ -160,7 +160,7 @@ def test_fragments_without_peaks_use_windows_and_odd_file_names_do_no_harm(tmp_p
     rows = (data / "sheet.csv").read_text().replace("peaks.bed", "")
     (data / "no_peaks.csv").write_text(rows)
     arguments = ["--annotation", str(genes), "--chrom_sizes", str(data / "genome.sizes"), *FAST]
-    run = succeeded(run_pipeline(tmp_path, "--input", str(data / "no_peaks.csv"), *arguments))
+    run = succeeded(run_pipeline(tmp_path, "--input", str(data / "no_peaks.csv"), *arguments, "--call_peaks", "off"))
     assert (run.outdir / "samples/query/matrix/windows_500.h5ad").is_file()
     assert "no peaks were given" in run.table("summary.csv")[0]["reason"]
 

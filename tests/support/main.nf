@@ -90,7 +90,7 @@ def samplesOf(data) {
 }
 
 def transferMeta() {
-    return [id: 'all', group: 'all', references: ['reference_rna'], queries: ['query'], bundle: false, folder: 'all', without_peaks: false]
+    return [id: 'all', group: 'all', references: ['reference_rna'], queries: ['query'], bundle: false, folder: 'all', peak_source: 'none', without_peaks: false]
 }
 
 def trainSettings() {

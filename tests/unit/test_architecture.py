@@ -72,7 +72,7 @@ def test_the_version_is_one() -> None:
     assert manifest is not None
     assert command is not None
     assert make is not None
-    assert len(tags) == 6
+    assert len(tags) == 8
     assert {manifest[1], command[1], make[1], cellpredx.__version__, *tags} == {project}
 
 

@@ -62,7 +62,7 @@ def pair(transfer: str, queries: list[str]) -> Json:
         **{"transfer": transfer, "group": transfer, "scenario": "unmatched", "chosen": "auto", "barcode_overlap": 0.0},
         **{"reference_modality": "rna", "query_modality": "atac", "references": ["reference"], "queries": queries},
         **{"features": "genes", "shared_features": 16234, "reference_features": 23456, "query_features": 18456},
-        **{"joined_by": "gene_name", "warnings": []},
+        **{"joined_by": "gene_name", "peak_source": "called", "warnings": []},
     }
 
 

@@ -23,6 +23,7 @@ process PAIR {
         ${bundle ? '--bundle bundle' : "--references ${references}"} \\
         --queries ${queries} \\
         ${graphs ? "--graphs ${graphs}" : ''} \\
+        --peak-source ${meta.peak_source} \\
         ${meta.without_peaks ? '--without-peaks' : ''} \\
         ${annotation ? '--annotation annotation/*' : ''} \\
         --outdir pair

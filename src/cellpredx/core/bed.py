@@ -1,5 +1,6 @@
 """BED files of regions."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,21 @@ def _problem(fields: list[str]) -> str | None:
     return None if start < end else "start is not before end"
 
 
-def read_regions(path: str | Path) -> list[tuple[str, int, int]]:
+def beyond_end(chrom: str, end: int, size: int, where: str) -> UserError:
+    """Return the error of a region that ends beyond its chromosome (bp): another genome's."""
+    return UserError(
+        f"a region ends at {end:,}, beyond the end of {chrom} ({size:,} bp)",
+        where,
+        "give regions and fragments of one genome, and that genome by --genome or --chrom_sizes",
+    )
+
+
+def read_regions(path: str | Path, sizes: Mapping[str, int] | None = None) -> list[tuple[str, int, int]]:
     """Read chrom, start, end (bp, half-open) of a BED or narrowPeak file (.gz or plain): sorted, each once.
 
     Comments, track lines, blank lines and a first line that names the columns are passed over; regions may
-    overlap. Raises UserError with the line for what is no region.
+    overlap. Raises UserError with the line for what is no region and, where `sizes` (bp) has its chromosome, for what
+    ends beyond it.
     """
     path = Path(path)
     regions = set()
@@ -46,14 +57,17 @@ def read_regions(path: str | Path) -> list[tuple[str, int, int]]:
                     f"{path.name}, line {number}",
                     "write: chrom, start, end, separated by tabs, with start < end",
                 )
+            size = (sizes or {}).get(fields[0])
+            if size is not None and int(fields[2]) > size:
+                raise beyond_end(fields[0], int(fields[2]), size, f"{path.name}, line {number}")
             regions.add((fields[0], int(fields[1]), int(fields[2])))
     if not regions:
         raise UserError("the file has no region", path.name, "give a BED of peaks")
     return sorted(regions)
 
 
-def read_bed(path: str | Path) -> "pd.DataFrame":
+def read_bed(path: str | Path, sizes: Mapping[str, int] | None = None) -> "pd.DataFrame":
     """Return the regions of `read_regions` as a table: chrom, start, end."""
     import pandas as pd
 
-    return pd.DataFrame(read_regions(path), columns=["chrom", "start", "end"])
+    return pd.DataFrame(read_regions(path, sizes), columns=["chrom", "start", "end"])

@@ -8,6 +8,9 @@ from cellpredx.core.errors import UserError
 GENOMES = ("hg38", "hg19", "mm10", "mm39")
 MITOCHONDRIAL = ("chrM", "MT", "chrMT", "M")
 
+# The share of the shipped chromosomes that is known sequence: deepTools' genome sizes without N, over their sum.
+KNOWN_SHARE = {"hg38": 0.943, "hg19": 0.925, "mm10": 0.973, "mm39": 0.975}
+
 
 def read_sizes(genome: str | None, chrom_sizes: str | Path | None) -> dict[str, int]:
     """Return {chromosome: length in bp}: those of `chrom_sizes` (name, tab, length), else a shipped genome's, else {}.

@@ -1,4 +1,4 @@
-"""Verbs that make matrices: standardise, count, gene-activity."""
+"""Verbs that make matrices and what they count in: standardise, count, gene-activity, call-peaks, merge-peaks."""
 
 import argparse
 from pathlib import Path
@@ -33,6 +33,23 @@ def register(verbs: Any) -> None:
     parser.add_argument("--chrom-sizes")
     parser.add_argument("--out", required=True)
     parser.set_defaults(run=run_gene_activity)
+
+    parser = verbs.add_parser("call-peaks", help="peaks of a sample's fragments, by MACS3 -> narrowPeak")
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--q", type=float, default=0.01, help="largest q value of a peak")
+    parser.add_argument("--genome")
+    parser.add_argument("--chrom-sizes")
+    parser.add_argument("--blacklist", help="BED of regions without peaks")
+    parser.add_argument("--out", required=True)
+    parser.set_defaults(run=run_call_peaks)
+
+    parser = verbs.add_parser("merge-peaks", help="one peak set of several samples' calls -> BED")
+    parser.add_argument("--calls", nargs="+", required=True, help="what call-peaks wrote: <sample>.narrowPeak")
+    parser.add_argument("--genome")
+    parser.add_argument("--chrom-sizes")
+    parser.add_argument("--blacklist", help="BED of regions without peaks")
+    parser.add_argument("--out", required=True)
+    parser.set_defaults(run=run_merge_peaks)
 
 
 def run_standardise(args: argparse.Namespace) -> None:
@@ -122,7 +139,7 @@ def run_count(args: argparse.Namespace) -> None:
     elif args.kind == "peaks":
         if args.peaks is None:
             raise UserError("counting peaks needs the peaks", None, "give --peaks")
-        features = peak_set(Path(args.peaks))
+        features = peak_set(Path(args.peaks), sizes)
         counts = count_features(store, features, counting)
         recipe["peaks_sha256"] = sha256(args.peaks)
         columns = REGION_COLUMNS
@@ -208,3 +225,36 @@ def run_gene_activity(args: argparse.Namespace) -> None:
         recipe=recipe,
     )
     write_h5ad(matrix, args.out)
+
+
+def run_call_peaks(args: argparse.Namespace) -> None:
+    """Write the peaks of a sample's fragments."""
+    import tempfile
+
+    from cellpredx.core.bed import read_bed
+    from cellpredx.core.files import atomic
+    from cellpredx.core.genome import read_sizes
+    from cellpredx.fragments.store import Store
+    from cellpredx.matrix.peak_calling import call_peaks
+
+    blacklist = read_bed(args.blacklist) if args.blacklist else None
+    sizes = read_sizes(args.genome, args.chrom_sizes)
+    with atomic(args.out) as part, tempfile.TemporaryDirectory(dir=part.parent) as scratch:
+        peaks = call_peaks(Store.open(args.store), sizes, args.genome, blacklist, args.q, Path(scratch))
+        peaks.to_csv(part, sep="\t", header=False, index=False, lineterminator="\n")
+
+
+def run_merge_peaks(args: argparse.Namespace) -> None:
+    """Write the one peak set of several samples: chrom, start, end, and the call that each comes from."""
+    from cellpredx.core.bed import read_bed
+    from cellpredx.core.files import atomic
+    from cellpredx.core.genome import read_sizes
+    from cellpredx.matrix.peak_calling import merge_peaks, read_narrow_peaks
+
+    blacklist = read_bed(args.blacklist) if args.blacklist else None
+    paths = [Path(path) for path in args.calls]
+    calls = [(path.name.removesuffix(".narrowPeak"), read_narrow_peaks(path)) for path in paths]
+    peaks = merge_peaks(calls, read_sizes(args.genome, args.chrom_sizes), blacklist)
+    peaks["name"] = peaks["sample"] + ":" + peaks["name"]
+    with atomic(args.out) as part:
+        peaks[["chrom", "start", "end", "name"]].to_csv(part, sep="\t", header=False, index=False, lineterminator="\n")

@@ -1,11 +1,12 @@
 """Regions: their names, and which of them overlap."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cellpredx.core.bed import read_bed
+from cellpredx.core.bed import beyond_end, read_bed
 from cellpredx.core.features import read_features
 from cellpredx.samplesheet.headers import REGION_NAME
 
@@ -31,17 +32,26 @@ def named(regions: pd.DataFrame) -> pd.DataFrame:
     return regions.set_index(region_names(regions))
 
 
-def peak_set(path: Path) -> pd.DataFrame:
-    """Read the one peak set of a group, in its own order: a BED, a peak matrix's peaks, or a bundle's features."""
+def peak_set(path: Path, sizes: Mapping[str, int] | None = None) -> pd.DataFrame:
+    """Read the one peak set of a group, in its own order: a BED, a peak matrix's peaks, or a bundle's features.
+
+    Raises UserError for a peak that ends beyond its chromosome, where `sizes` (bp) has it.
+    """
+    if path.suffix not in (".h5ad", ".csv"):
+        return named(read_bed(path, sizes))
     if path.suffix == ".h5ad":
         import anndata as ad
 
-        peaks = ad.read_h5ad(path, backed="r").var[REGION_COLUMNS]
-    elif path.suffix == ".csv":
-        peaks = read_features(path)[REGION_COLUMNS]
+        table = ad.read_h5ad(path, backed="r").var
     else:
-        peaks = read_bed(path)
-    return named(peaks)
+        table = read_features(path)
+    peaks = named(table[REGION_COLUMNS])
+    limit = peaks["chrom"].astype(str).map(dict(sizes or {})).to_numpy(float)
+    beyond = np.flatnonzero(peaks["end"].to_numpy() > limit)
+    if len(beyond):
+        name, peak = peaks.index[beyond[0]], peaks.iloc[beyond[0]]
+        raise beyond_end(str(peak["chrom"]), int(peak["end"]), int(limit[beyond[0]]), f"{path.name}, peak {name}")
+    return peaks
 
 
 def overlaps(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:

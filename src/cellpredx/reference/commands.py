@@ -4,7 +4,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-NO_PEAKS = "no peaks were given: windows of the genome stand in for them; give `peaks` for a better result"
+PEAK_SOURCES = ("bundle", "reference", "given", "query", "called", "none")
+NO_PEAKS = (
+    "no peaks were given and none called: windows of the genome stand in for them; for a better result give `peaks`, "
+    "or let them be called: with --call_peaks auto, in containers or with `macs3` on PATH"
+)
 
 
 def register(verbs: Any) -> None:
@@ -23,6 +27,7 @@ def register(verbs: Any) -> None:
     parser.add_argument("--bundle")
     parser.add_argument("--queries", nargs="+", required=True)
     parser.add_argument("--graphs", nargs="*", default=[], help="peaks or windows of the queries, for neighbours")
+    parser.add_argument("--peak-source", default="none", choices=PEAK_SOURCES, help="where the peaks come from")
     parser.add_argument("--without-peaks", action="store_true", help="windows stand in for peaks: say so")
     parser.add_argument("--annotation")
     parser.add_argument("--outdir", default="pair")
@@ -99,6 +104,7 @@ def run_pair(args: argparse.Namespace) -> None:
                 "reference_features": pair.reference_features,
                 "query_features": pair.query_features,
                 "joined_by": pair.joined_by,
+                "peak_source": args.peak_source,
                 "warnings": [*pair.warnings, *([NO_PEAKS] if args.without_peaks else [])],
             },
             part / "pair.json",

@@ -27,6 +27,12 @@ def paragraph(run: Run) -> str:
         rules.append(f"a TSS enrichment of at least {_listed(number(limit) for limit in limits)}")
     if rules:
         text.append(f"In scATAC-seq fragment files, barcodes with {' and '.join(rules)} were called cells.")
+    if any(pair["peak_source"] == "called" for pair in run.pairs):
+        text.append(
+            "Where no peaks were given, they were called on the Tn5 insertions of each sample's cells with MACS3 "
+            f"(--nomodel --shift -100 --extsize 200 --keep-dup all, q value {run.parameters.get('peak_q', 0.01)}) and "
+            "merged within the group to non-overlapping regions of 501 bp around their summits, by score per million."
+        )
     for pair in run.pairs:
         scenario, joined_by = pair["scenario"], pair["joined_by"]
         text.append(

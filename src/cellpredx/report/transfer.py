@@ -28,6 +28,14 @@ JOINS = {
     "overlap": "overlapping peaks",
     "bundle": "the features of the model bundle",
 }
+PEAKS = {
+    "bundle": "of the model bundle",
+    "reference": "of the reference's matrix",
+    "given": "given",
+    "query": "of the query's matrix",
+    "called": "called, one set for the group",
+    "none": "-",
+}
 LOSSES = {
     "total": "Total",
     "cross_entropy": "Cross-entropy",
@@ -44,7 +52,7 @@ def pairing_sections(run: Run) -> list[Json]:
         return []
     headers = (
         *("Transfer", "Scenario", "Chosen", "References", "Queries", "Barcode overlap"),
-        *("Features", "Shared", "In the reference", "In the query", "Joined by"),
+        *("Features", "Shared", "In the reference", "In the query", "Joined by", "Peaks"),
     )
     rows = [
         (
@@ -59,6 +67,7 @@ def pairing_sections(run: Run) -> list[Json]:
             number(pair["reference_features"]),
             number(pair["query_features"]),
             JOINS.get(pair["joined_by"], pair["joined_by"]),
+            PEAKS[pair["peak_source"]],
         )
         for pair in run.pairs
     ]

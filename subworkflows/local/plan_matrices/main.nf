@@ -51,7 +51,7 @@ def featuresOf(transfer, kinds, plan, options) {
     }
     def bundle = transfer.bundle ? new groovy.json.JsonSlurper().parseText(transfer.bundle.resolve('bundle.json').text) : null
     def across = bundle ? bundle.reference_modality == 'rna' : transfer.reference_modality == 'rna'
-    def peaks = peakSourceOf(transfer, kinds, plan)
+    def peaks = peakSourceOf(transfer, kinds, plan, options)
     if (across) {
         return [reference: 'genes', query: 'gene_activity', graph: bundle ? null : peaks ? 'peaks' : 'windows', recipe: bundle?.recipe]
     }
@@ -76,17 +76,26 @@ def countingOf(kind, recipe, options) {
     ]
 }
 
-// The one peak set of a group: the bundle's, a reference matrix's, the BED given, or a query matrix's.
-def peakSourceOf(transfer, kinds, plan) {
+/*
+ * The one peak set of a group, and where it comes from: the bundle's, a reference matrix's, the BED given, a query matrix's,
+ * else a consensus of calls from its samples of fragments, where peaks can be called.
+ */
+def peakSourceOf(transfer, kinds, plan, options) {
+    def group = plan.groups.find { one -> one.id == transfer.group }
+    def members = group.references + group.queries
     def peaksOf = { samples -> samples.find { sample -> kinds[sample] == 'peaks' } }
-    def members = transfer.references + transfer.queries
     def bed = plan.samples.findAll { sample -> sample.id in members }.collectMany { sample -> sample.rows }.find { row -> row.peaks }
-    def reference = peaksOf.call(transfer.references)
-    def query = peaksOf.call(transfer.queries)
-    if (transfer.bundle) {
-        return [file: transfer.bundle.resolve('features.csv')]
-    }
-    return reference ? [sample: reference] : bed ? [file: bed.peaks] : query ? [sample: query] : null
+    def reference = peaksOf.call(group.references)
+    def query = peaksOf.call(group.queries)
+    def called = options.can_call_peaks ? members.findAll { sample -> kinds[sample] == 'fragments' } : []
+    def sources = [
+        transfer.bundle ? [source: 'bundle', file: transfer.bundle.resolve('features.csv')] : null,
+        reference ? [source: 'reference', sample: reference] : null,
+        bed ? [source: 'given', file: bed.peaks] : null,
+        query ? [source: 'query', sample: query] : null,
+        called ? [source: 'called', called: called.sort(false)] : null
+    ]
+    return sources.find { source -> source }
 }
 
 /*
@@ -95,7 +104,7 @@ def peakSourceOf(transfer, kinds, plan) {
  */
 def needsOf(transfer, kinds, plan, options) {
     def features = featuresOf(transfer, kinds, plan, options)
-    def peaks = peakSourceOf(transfer, kinds, plan)
+    def peaks = peakSourceOf(transfer, kinds, plan, options)
     def single = plan.groups.size() == 1
     def rows = [reference: transfer.references, query: transfer.queries, graph: transfer.queries].collectMany { part, samples ->
         samples.withIndex().collect { sample, position -> [part: part, sample: sample, position: position] }
@@ -119,6 +128,7 @@ def needsOf(transfer, kinds, plan, options) {
             made_from: counted ? 'fragments' : kind == 'gene_activity' && kinds[row.sample] == 'peaks' && !beside ? 'peaks' : null,
             count: counted ? [kind: kind, set: set, name: "${name}".toString()] + counting : null,
             peaks: kind == 'peaks' && peaks ? peaks : [:],
+            peak_source: kind != 'peaks' ? null : counted || transfer.bundle ? peaks.source : row.part == 'reference' ? 'reference' : 'query',
             without_peaks: kind == 'windows' && options.features != 'windows' && !transfer.bundle
         ]
     }.findAll { need -> need.key[1] }
