@@ -1,4 +1,4 @@
-"""The other side of benchmarks/fragments.py: fragments to QC, cells, peaks and genes with SnapATAC2, to three .h5ad files.
+"""The other side of benchmarks/fragments.py: fragments to QC, cells, peaks and genes with SnapATAC2.
 
 Runs in an environment with SnapATAC2 (`make peers`): snapatac2_side.py FOLDER OUTDIR MIN_FRAGMENTS
 """

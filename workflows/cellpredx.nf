@@ -62,7 +62,8 @@ workflow CELLPREDX {
         ch_checked.fragments,
         annotation,
         chrom_sizes,
-        options.subMap(['genome', 'min_fragments', 'min_tss'])
+        blacklist,
+        options.subMap(['genome', 'cell_calling', 'min_fragments', 'min_tss', 'remove_doublets'])
     )
 
     // What every transfer needs: [key of a matrix, id of the transfer, part, position].
@@ -95,7 +96,7 @@ workflow CELLPREDX {
     // A sample's peaks are called once, and merged into one set for each group that has no other: [group, its samples].
     ch_without_peaks = ch_counts
         .filter { _sample, _count, peaks -> peaks.called }
-        .map { _sample, count, peaks -> [count.set, peaks.called] }
+        .map { _sample, _count, peaks -> [peaks.group, peaks.called] }
         .unique()
     ch_members = ch_without_peaks.flatMap { group, samples -> samples.collect { sample -> [sample, groupKey(group, samples.size())] } }
     CALL_PEAKS(
@@ -120,7 +121,7 @@ workflow CELLPREDX {
     )
     ch_called_peaks = ch_counts
         .filter { _sample, _count, peaks -> peaks.called }
-        .map { sample, count, _peaks -> [count.set, sample, count] }
+        .map { sample, count, peaks -> [peaks.group, sample, count] }
         .combine(MERGE_PEAKS.out.peaks.map { meta, peaks -> [meta.id, peaks] }, by: 0)
         .map { _group, sample, count, peaks -> [sample, count, peaks] }
     COUNT_FEATURES(
@@ -128,8 +129,12 @@ workflow CELLPREDX {
             .mix(ch_peaks_of_matrix)
             .mix(ch_called_peaks)
             .combine(ch_stores, by: 0)
-            .map { sample, count, peaks, store -> [[id: sample] + count, store, peaks] },
-        annotation,
+            .map { sample, count, peaks, store ->
+                // A task gets what its counts depend on, so that a change of the rest runs nothing again.
+                def genes = count.kind == 'gene_activity' ? annotation : []
+                def left_out = count.kind == 'windows' ? blacklist : []
+                [[id: sample] + count, store, peaks, genes, left_out]
+            },
         chrom_sizes,
         options.subMap(['genome'])
     )
@@ -211,6 +216,7 @@ workflow CELLPREDX {
     REPORT(
         ch_versions.map { versions -> parametersText(options, versions) },
         STANDARDISE.out.json.mix(INGEST_FRAGMENTS.out.json).map { _meta, json -> json }.toSortedList(),
+        COUNT_FEATURES.out.json.map { _meta, json -> json }.toSortedList(),
         PAIR.out.json.map { _meta, json -> json }.toSortedList(),
         TRAIN.out.json.map { _meta, json -> json }.toSortedList(),
         EVALUATE.out.json.map { _meta, json -> json }.toSortedList()

@@ -1,10 +1,14 @@
 """`cellpredx <verb>`: one verb a process of the workflow."""
 
 import argparse
+import atexit
 import contextlib
 import importlib
+import os
 import platform
+import shutil
 import sys
+import tempfile
 from importlib import metadata
 
 from cellpredx import __version__
@@ -36,9 +40,20 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def use_shipped_cache() -> None:
+    """Let numba start from what the image compiled. It wants a folder that it may write to, which an image is not."""
+    shipped = os.environ.get("CELLPREDX_NUMBA_CACHE")
+    if shipped and os.path.isdir(shipped):
+        own = tempfile.mkdtemp(prefix="cellpredx-numba-")
+        atexit.register(shutil.rmtree, own, ignore_errors=True)
+        shutil.copytree(shipped, own, dirs_exist_ok=True)
+        os.environ["NUMBA_CACHE_DIR"] = own
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; return 0, or 1 after a user's mistake, or the code that the verb exits with."""
     args = parser().parse_args(argv)
+    use_shipped_cache()
     try:
         args.run(args)
     except UserError as error:

@@ -558,7 +558,9 @@ def test_fragments_that_overlap_the_blacklist_are_counted(
         table = pd.read_csv(tmp_path / "barcodes.csv").set_index("barcode")
         for barcode in table.index[:10]:
             of_barcode = [line for line in lines if line[3] == barcode]
-            hits = sum(any(c == chrom and s < end and start < e for chrom, start, end in black) for c, s, e, *_ in of_barcode)
+            hits = sum(
+                any(c == chrom and s < end and start < e for chrom, start, end in black) for c, s, e, *_ in of_barcode
+            )
             assert table.loc[barcode, "blacklist_fraction"] == pytest.approx(hits / len(of_barcode), abs=1e-6)
 
 

@@ -24,9 +24,9 @@ ABOUT = {"sample": "s1", "kind": "peaks", "window_size": 500, "genome": "hg38"}
 
 def write(path: Path, values: sp.csr_matrix) -> ad.AnnData:
     part = (values.indptr.astype(np.int64), values.indices.astype(np.int32), values.data)
-    obs = (OBS.index, {name: OBS[name] for name in OBS})
+    obs, var = ((table.index, {str(name): table[name] for name in table}) for table in (OBS, VAR))
     counts = Counts(values.shape, [part], np.zeros(3, np.int64))
-    totals = write_counts(path, counts, obs, (VAR.index, {name: VAR[name] for name in VAR}), ABOUT)
+    totals = write_counts(path, counts, obs, var, ABOUT)
     assert totals.counts.tolist() == values.sum(axis=1).A1.tolist()
     assert totals.entries.tolist() == np.diff(values.indptr).tolist()
     return ad.read_h5ad(path)

@@ -8,6 +8,7 @@ process INGEST_FRAGMENTS {
     tuple val(meta), val(spec), path(files, stageAs: 'in?/*')
     path annotation, stageAs: 'annotation/*'
     path chrom_sizes, stageAs: 'chrom_sizes/*'
+    path blacklist, stageAs: 'blacklist/*'
     val settings
 
     output:
@@ -23,8 +24,11 @@ process INGEST_FRAGMENTS {
         ${annotation ? '--annotation annotation/*' : ''} \\
         ${chrom_sizes ? '--chrom-sizes chrom_sizes/*' : ''} \\
         ${settings.genome ? "--genome ${settings.genome}" : ''} \\
+        ${blacklist ? '--blacklist blacklist/*' : ''} \\
+        --cell-calling ${settings.cell_calling} \\
         --min-fragments ${settings.min_fragments} \\
         --min-tss ${settings.min_tss} \\
+        ${settings.remove_doublets ? '--remove-doublets' : ''} \\
         --store store \\
         --outdir .
     """

@@ -6,6 +6,7 @@ process REPORT {
     input:
     stdin
     path samples, stageAs: 'samples/?/*'
+    path counted, stageAs: 'counted/?/*'
     path pairs, stageAs: 'pairs/?/*'
     path training, stageAs: 'training/?/*'
     path results, stageAs: 'results/?/*'
@@ -19,6 +20,7 @@ process REPORT {
     cellpredx report \\
         --parameters - \\
         --samples ${samples} \\
+        --counted ${counted ?: ''} \\
         --pairs ${pairs} \\
         --training ${training ?: ''} \\
         --results ${results} \\

@@ -77,7 +77,9 @@ def _from_gtf(path: Path, gene_types: tuple[str, ...]) -> tuple[pd.DataFrame, pd
             gene_id = _without_version(_GENE_ID(fields[8]))
             if not gene_id:
                 raise UserError(
-                    "a line of a gene without gene_id", f"{path.name}, line {number}, column 9", "give a GTF, not a GFF3"
+                    "a line of a gene without gene_id",
+                    f"{path.name}, line {number}, column 9",
+                    "give a GTF, not a GFF3",
                 )
             start, end = (_position(fields[i], path, number, i + 1) for i in (3, 4))
             name, kind = _GENE_NAME(fields[8]) or gene_id, _GENE_TYPE(fields[8])

@@ -15,9 +15,7 @@ LEAST = 10
 CLIFF = 0.1  # decades of rank
 
 
-def whitelisted(
-    table: pd.DataFrame, lists: dict[str, list[Path]], sample: str
-) -> tuple[NDArray[np.bool_], list[str]]:
+def whitelisted(table: pd.DataFrame, lists: dict[str, list[Path]], sample: str) -> tuple[NDArray[np.bool_], list[str]]:
     """Mark the barcodes that their library's list of called cells names; warn of those that are not in the fragments.
 
     `table` has barcode and library; `lists` files of barcodes a library. Raises UserError where a list matches
@@ -87,8 +85,8 @@ def knee(fragments: NDArray[np.int64], points: int = 500) -> list[list[int]]:
 def knee_threshold(fragments: NDArray[np.int64]) -> int:
     """Return the fragments at the cliff between cells and empty droplets: where the curve of `knee` falls most steeply.
 
-    The curve is log fragments against log rank; the threshold is the middle of the tenth of a decade of ranks over which
-    it falls most. Ranks below 10 and barcodes of under 10 fragments are left out (DropletUtils: the inflection).
+    The curve is log fragments against log rank; the threshold is the middle of the tenth of a decade of ranks over
+    which it falls most. Ranks below 10 and barcodes of under 10 fragments are left out (DropletUtils: the inflection).
     """
     ordered = np.sort(fragments[fragments >= LEAST])[::-1]
     if len(ordered) < 2 * LEAST:
@@ -102,7 +100,7 @@ def knee_threshold(fragments: NDArray[np.int64]) -> int:
 
 @dataclass(frozen=True)
 class Calls:
-    """Which barcodes are cells (a row a barcode), by which thresholds (None where not used), and what was noteworthy."""
+    """Which barcodes are cells (a row a barcode), by which thresholds (None: not used), and what was noteworthy."""
 
     cells: NDArray[np.bool_]
     min_fragments: int | None
@@ -110,9 +108,7 @@ class Calls:
     warnings: list[str]
 
 
-def call_cells(
-    spec: SampleSpec, table: pd.DataFrame, calling: str, min_fragments: int, min_tss: float | None
-) -> Calls:
+def call_cells(spec: SampleSpec, table: pd.DataFrame, calling: str, min_fragments: int, min_tss: float | None) -> Calls:
     """Choose the cells: in libraries with a list those that it names, in the others those above the thresholds.
 
     `table`: barcode, library, fragments, tss_enrichment; `calling`: thresholds, or knee, which finds the number of

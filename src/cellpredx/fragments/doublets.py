@@ -45,7 +45,7 @@ def _in_cells(rows, row_of_barcode, cells, longest):  # type: ignore[no-untyped-
 
 @njit(cache=True)
 def _count_loci(found, begin, black_start, black_end, loci):  # type: ignore[no-untyped-def]
-    """Add to `loci` each cell's stretches that three or more of its fragments cover, those on the blacklist left out."""
+    """Add to `loci` each cell's stretches that three or more of its fragments cover, the blacklist left out."""
     for cell in range(len(begin) - 1):
         # Ends of the fragments that reach the present position, the three furthest in falling order.
         first = second = third = np.int64(-1)
@@ -72,7 +72,7 @@ def _count_loci(found, begin, black_start, black_end, loci):  # type: ignore[no-
 
 
 def autosomes(contigs: list[str]) -> list[str]:
-    """Return the contigs named by a number; of a genome without such names, all but sex chromosomes and mitochondrion."""
+    """Return the contigs named by a number; of a genome without such names, all but X, Y, Z, W and M."""
     numbered = [name for name in contigs if re.fullmatch(r"(chr)?\d+[A-Za-z]?", name)]
     other = [name for name in contigs if name not in MITOCHONDRIAL and not re.fullmatch(r"(chr)?[XYZW]", name)]
     return numbered or other

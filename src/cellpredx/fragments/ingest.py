@@ -24,7 +24,9 @@ def _runs(contig: NDArray[np.int32]) -> Iterator[tuple[int, slice | NDArray[np.i
     cuts = np.flatnonzero(np.diff(contig)) + 1
     numbers = contig[np.r_[0, cuts]]
     if len(np.unique(numbers)) == len(numbers):
-        for number, begin, stop in zip(numbers.tolist(), [0, *cuts.tolist()], [*cuts.tolist(), len(contig)], strict=True):
+        for number, begin, stop in zip(
+            numbers.tolist(), [0, *cuts.tolist()], [*cuts.tolist(), len(contig)], strict=True
+        ):
             yield number, slice(begin, stop)
     else:
         for number in np.unique(numbers).tolist():

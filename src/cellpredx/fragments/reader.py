@@ -4,6 +4,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -48,8 +49,8 @@ def _open(path: Path) -> BinaryIO:
     """Open a file, plain or compressed; a compressed one is decompressed in a thread of its own."""
     with open(path, "rb") as head:
         compressed = head.read(2) == b"\x1f\x8b"
-    handle: Any = igzip_threaded.open(path, "rb", threads=1) if compressed else open(path, "rb")
-    return cast(BinaryIO, handle)
+    opener: Any = partial(igzip_threaded.open, threads=1) if compressed else open
+    return cast(BinaryIO, opener(path, "rb"))
 
 
 def read_blocks(path: Path) -> Iterator[NDArray[np.uint8]]:
@@ -64,7 +65,9 @@ def read_blocks(path: Path) -> Iterator[NDArray[np.uint8]]:
                     rest += chunk
                     if len(rest) > LONGEST_LINE:
                         raise UserError(
-                            f"a line is longer than {LONGEST_LINE >> 20} MB", path.name, "give a fragment file (.tsv.gz)"
+                            f"a line is longer than {LONGEST_LINE >> 20} MB",
+                            path.name,
+                            "give a fragment file (.tsv.gz)",
                         )
                     continue
                 yield np.frombuffer(rest + chunk[:cut], dtype=np.uint8)
@@ -148,7 +151,7 @@ def _number(buffer, begin, end):  # type: ignore[no-untyped-def]
         return -1
     value = 0
     for i in range(begin, end):
-        digit = np.int64(buffer[i]) - 48
+        digit = int(buffer[i]) - 48
         if digit < 0 or digit > 9:
             return -1
         value = value * 10 + digit
@@ -157,7 +160,7 @@ def _number(buffer, begin, end):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _fault(buffer, position, at_head):  # type: ignore[no-untyped-def]
-    """Return (status, column) of a line that is no fragment: its fault, SKIP (a comment at the head) or END (blank to the end)."""
+    """Return (status, column) of a line that is no fragment: its fault, SKIP (a comment at the head) or END (blanks)."""
     tabs = np.empty(5, np.int64)
     columns = 0
     line_end = position
@@ -336,7 +339,7 @@ def _rehash(table, offsets, text, count):  # type: ignore[no-untyped-def]
 
 @dataclass(frozen=True)
 class Fragments:
-    """The fragments of one block: `rows` of int32 (start, end, barcode number), bp, half-open; contigs; read pairs or -1.
+    """The fragments of a block: `rows` of (start, end, barcode number), bp, half-open; contigs; read pairs or -1.
 
     `first_line` is the line of the first of them in its file.
     """
@@ -382,7 +385,11 @@ def read_fragments(path: Path, contigs: Names, barcodes: Names, base: int = 0) -
             raise UserError(f"{what}: {text!r}", f"{path.name}, line {number}, column {column}", remedy)
         if row:
             # Comments stand only before the first fragment, so lines and rows run together after it.
-            heads = int(block[0] == HASH) + int(np.count_nonzero((block[:-1] == LF) & (block[1:] == HASH))) if not seen else 0
+            heads = (
+                int(block[0] == HASH) + int(np.count_nonzero((block[:-1] == LF) & (block[1:] == HASH)))
+                if not seen
+                else 0
+            )
             yield Fragments(rows[:row], contig[:row], pairs[:row], line + heads)
         ended = ended or status == END
         seen += row

@@ -15,6 +15,7 @@ def register(verbs: Any) -> None:
     parser = verbs.add_parser("count", help="count a sample's fragments in peaks, windows or genes")
     parser.add_argument("--store", required=True)
     parser.add_argument("--kind", required=True, choices=["peaks", "windows", "gene_activity"])
+    parser.add_argument("--name", help="name of the matrix in the report; its kind, if not given")
     parser.add_argument("--counting", default="auto", choices=["auto", "paired-insertion", "insertion", "fragment"])
     parser.add_argument("--peaks", help="peaks: a BED, a peak matrix (.h5ad), or a bundle's features.csv")
     parser.add_argument("--annotation", help="GTF or gene BED")
@@ -119,7 +120,11 @@ def run_count(args: argparse.Namespace) -> None:
 
     store = Store.open(args.store)
     sizes = read_sizes(args.genome, args.chrom_sizes)
-    counting = ("fragment" if args.kind == "gene_activity" else "paired-insertion") if args.counting == "auto" else args.counting
+    counting = (
+        ("fragment" if args.kind == "gene_activity" else "paired-insertion")
+        if args.counting == "auto"
+        else args.counting
+    )
     recipe: dict[str, Any] = {"genome": args.genome}
     counts: Counts
     if args.kind == "gene_activity":
@@ -169,6 +174,7 @@ def run_count(args: argparse.Namespace) -> None:
     )
     report = {
         "sample": store.sample,
+        "name": args.name or args.kind,
         "kind": args.kind,
         "counting": counting,
         "features": len(features),

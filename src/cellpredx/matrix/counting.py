@@ -238,7 +238,10 @@ def count_features(store: Store, features: pd.DataFrame, strategy: str) -> Count
     """
     code = STRATEGIES.index(strategy)
     cells = len(store.cells)
-    groups = [(str(chrom), place) for chrom, place in features.groupby("chrom", sort=False).indices.items()]
+    groups = [
+        (str(chrom), np.asarray(place, np.int32))
+        for chrom, place in features.groupby("chrom", sort=False).indices.items()
+    ]
     if not any(chrom in store.contigs for chrom, _ in groups):
         raise UserError(
             f"no chromosome of the features is in the fragments of sample {store.sample}",
@@ -255,7 +258,7 @@ def count_features(store: Store, features: pd.DataFrame, strategy: str) -> Count
             segments = Segments(starts[place], ends[place]).arrays()
             pairs = _count(store.rows(chrom), store.row_of_barcode, code, in_features, *segments)
             indptr, columns, counts = _by_row(*pairs, cells)
-            parts.append((indptr, place.astype(np.int32)[columns], counts))
+            parts.append((indptr, place[columns], counts))
         progress.update(done)
     progress.close(len(groups))
     return Counts((cells, len(features)), parts, in_features)
@@ -303,9 +306,7 @@ def count_windows(
         used = columns >= 0
         parts.append(_by_row(pairs[0][used], columns[used], cells))
         width += int(kept.sum())
-        tables.append(
-            pd.DataFrame({"chrom": contig, "start": windows[kept] * size, "end": (windows[kept] + 1) * size})
-        )
+        tables.append(pd.DataFrame({"chrom": contig, "start": windows[kept] * size, "end": (windows[kept] + 1) * size}))
         progress.update(done)
     progress.close(len(store.contigs))
     if not width:

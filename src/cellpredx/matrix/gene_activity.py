@@ -9,6 +9,7 @@ from cellpredx.core.annotation import unique_names
 from cellpredx.core.errors import UserError
 from cellpredx.matrix.regions import overlaps
 
+
 def from_linked_genes(peaks: ad.AnnData, column: str) -> tuple[sp.csr_matrix, pd.DataFrame]:
     """Sum the peaks that `column` of var links to a gene (several genes may be separated by commas).
 

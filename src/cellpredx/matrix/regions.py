@@ -10,7 +10,6 @@ from cellpredx.core.bed import beyond_end, read_bed
 from cellpredx.core.features import read_features
 from cellpredx.samplesheet.headers import REGION_NAME
 
-
 GENE_COLUMNS = ["gene_id", "gene_name"]
 REGION_COLUMNS = ["chrom", "start", "end"]
 

@@ -8,6 +8,9 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     """Add the verb `report`."""
     verb = verbs.add_parser("report", help="summary.csv and the content of the MultiQC report")
     verb.add_argument("--samples", nargs="*", default=[], metavar="JSON", help="sample.json, one a sample")
+    verb.add_argument(
+        "--counted", nargs="*", default=[], metavar="JSON", help="counted.json, one a matrix of fragments"
+    )
     verb.add_argument("--pairs", nargs="*", default=[], metavar="JSON", help="pair.json, one a transfer")
     verb.add_argument("--training", nargs="*", default=[], metavar="JSON", help="training.json, one a transfer")
     verb.add_argument("--results", nargs="*", default=[], metavar="JSON", help="result.json, one a query of a transfer")
@@ -28,7 +31,7 @@ def run_report(args: argparse.Namespace) -> None:
     from cellpredx.core.files import atomic, read_json, write_csv, write_json
     from cellpredx.report.fragments import fragment_sections
     from cellpredx.report.methods import method_sections
-    from cellpredx.report.overview import sample_sections, status_sections
+    from cellpredx.report.overview import matrix_sections, sample_sections, status_sections
     from cellpredx.report.predictions import accuracy_sections, determinant_sections, prediction_sections
     from cellpredx.report.run import Run
     from cellpredx.report.summary import summary
@@ -40,13 +43,14 @@ def run_report(args: argparse.Namespace) -> None:
 
     run = Run(
         read(args.samples, "sample"),
+        read(args.counted, "sample", "name"),
         read(args.pairs, "transfer"),
         read(args.training, "transfer"),
         read(args.results, "transfer", "query"),
         json.loads(sys.stdin.read()) if args.parameters == "-" else read_json(args.parameters),
     )
     makers = (
-        *(status_sections, sample_sections, fragment_sections, pairing_sections, training_sections),
+        *(status_sections, sample_sections, matrix_sections, fragment_sections, pairing_sections, training_sections),
         *(prediction_sections, accuracy_sections, determinant_sections, method_sections),
     )
     with atomic(args.outdir) as folder:

@@ -12,12 +12,16 @@ COLUMNS = {
     "nucleosome_signal": ("Nucleosome signal", "Mononucleosomal over nucleosome-free fragments", "number"),
     "duplicate_fraction": ("Duplicates", "Share of read pairs that are duplicates", "percent"),
     "mitochondrial_fraction": ("Mitochondrial", "Share of fragments on the mitochondrial contig", "percent"),
+    "blacklist_fraction": ("Blacklist", "Share of a cell's fragments on the blacklist; median over cells", "percent"),
+    "frip": ("In peaks", "Share of a cell's fragments that overlap a peak (FRiP); median over cells", "percent"),
+    "doublets": ("Doublets", "Cells flagged as two cells in one droplet", "count"),
 }
 
 
-def _table(measured: dict[str, Json]) -> Json:
+def _table(measured: dict[str, Json], frip: dict[str, float]) -> Json:
     rows = {
         name: {
+            "frip": frip.get(name),
             **fragments,
             **fragments["thresholds"],
             "in_cells": fragments["in_cells"] / fragments["total"] if fragments["total"] else None,
@@ -60,7 +64,8 @@ def fragment_sections(run: Run) -> list[Json]:
     measured = {sample["sample"]: sample["fragments"] for sample in run.samples if sample["fragments"]}
     if not measured:
         return []
-    sections = [_table(measured)]
+    frip = {one["sample"]: one["frip"] for one in run.counted if one["frip"] is not None}
+    sections = [_table(measured, frip)]
     if knee := _knee(measured):
         sections.append(knee)
     if sizes := {name: points for name, values in measured.items() if (points := _sizes(values["sizes"]))}:

@@ -73,3 +73,17 @@ def sample_sections(run: Run) -> list[Json]:
         for sample in run.samples
     }
     return [table_section("samples", "table", "Samples", "Sample", columns, rows)]
+
+
+def matrix_sections(run: Run) -> list[Json]:
+    """Return the table of the matrices that were counted from fragments."""
+    if not run.counted:
+        return []
+    columns = {
+        "counting": ("Counting", "How a fragment counts in a feature", "text"),
+        "features": ("Features", "Peaks, windows with a count, or genes", "count"),
+        "median_counts": ("Median counts", "Median counts a cell", "count"),
+        "median_features": ("Median features", "Median number of features seen in a cell", "count"),
+    }
+    rows = {f"{one['sample']}: {one['name']}": one for one in run.counted}
+    return [table_section("samples", "matrices", "Matrices counted from fragments", "Matrix", columns, rows)]

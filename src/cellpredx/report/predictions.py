@@ -1,6 +1,7 @@
 """What was predicted: composition, confidence, agreement with labels, determinant features."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 from cellpredx.report.content import (
@@ -82,7 +83,7 @@ def _confidence(run: Run) -> Json:
 
 def prediction_sections(run: Run) -> list[Json]:
     """Return coverage, composition and confidence of the queries that have cells."""
-    with_cells = Run(run.samples, run.pairs, run.training, [r for r in run.results if r["cells"]], run.parameters)
+    with_cells = replace(run, results=[r for r in run.results if r["cells"]])
     if not with_cells.results:
         return []
     return [_coverage(with_cells), _composition(with_cells), _confidence(with_cells)]

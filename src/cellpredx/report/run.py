@@ -12,6 +12,7 @@ class Run:
     """The files of every stage of a run, and what its parameters were."""
 
     samples: list[Json]
+    counted: list[Json]
     pairs: list[Json]
     training: list[Json]
     results: list[Json]

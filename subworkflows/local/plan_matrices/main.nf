@@ -68,7 +68,9 @@ def countingOf(kind, recipe, options) {
     def size = recipe?.window_size instanceof Integer ? recipe.window_size : options.window_size
     def model = ['body', 'archr'].find { one -> one == given.gene_model }
     def usual = kind == 'gene_activity' ? 'fragment' : 'paired-insertion'
-    def strategy = ['paired-insertion', 'insertion', 'fragment'].find { one -> one == given.counting } ?: usual
+    // A window has no use for the fragments that pass over it.
+    def strategies = kind == 'windows' ? ['paired-insertion', 'insertion'] : ['paired-insertion', 'insertion', 'fragment']
+    def strategy = strategies.find { one -> one == given.counting } ?: usual
     return [
         window_size: kind == 'windows' ? size : null,
         gene_model: kind == 'gene_activity' ? model : null,
@@ -93,7 +95,7 @@ def peakSourceOf(transfer, kinds, plan, options) {
         reference ? [source: 'reference', sample: reference] : null,
         bed ? [source: 'given', file: bed.peaks] : null,
         query ? [source: 'query', sample: query] : null,
-        called ? [source: 'called', called: called.sort(false)] : null
+        called ? [source: 'called', called: called.sort(false), group: group.id] : null
     ]
     return sources.find { source -> source }
 }
