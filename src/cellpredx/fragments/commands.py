@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
 
     from cellpredx.core.annotation import read_annotation
     from cellpredx.core.blacklist import read_blacklist
-    from cellpredx.core.files import atomic, write_csv, write_json
+    from cellpredx.core.files import atomic, together, write_csv, write_json
     from cellpredx.core.genome import read_sizes
     from cellpredx.core.spec import read_spec
     from cellpredx.fragments.cells import call_cells, cell_names, knee
@@ -47,9 +47,8 @@ def run(args: argparse.Namespace) -> None:
         "annotation": set(annotation.genes["chrom"]) if annotation is not None else set(),
         "genome": set(sizes),
     }
-    outdir = Path(args.outdir)
 
-    with atomic(Path(args.store)) as part:
+    with atomic(Path(args.store)) as part, together(args.outdir) as outdir:
         writer = StoreWriter(part)
         qc = BarcodeQC(annotation, blacklist)
         barcodes, warnings = ingest(spec, qc, known, sizes, writer)
@@ -74,52 +73,58 @@ def run(args: argparse.Namespace) -> None:
             in_cells["fragments"].to_numpy(),
         )
 
-    warnings.extend(calls.warnings)
-    if annotation is None:
-        warnings.append("no annotation was given: TSS enrichment is not known and --min_tss not applied")
-    if qc.without_pairs:
-        warnings.append("the fragments have no column of read pairs: duplicates are not known")
-    flagged = int(table["is_doublet"].sum())
-    if args.remove_doublets and flagged:
-        warnings.append(f"{flagged:,} of {int(calls.cells.sum()):,} cells were removed as doublets")
-    write_csv(table.iloc[order].drop(columns="barcode").rename(columns={"cell": "barcode"}), outdir / "barcodes.csv")
-    sizes_table = pd.DataFrame({"size_bp": np.arange(len(qc.sizes)), "fragments": qc.sizes})
-    write_csv(sizes_table, outdir / "fragment_sizes.csv")
-    profile = qc.tss_profile()
-    if profile is not None:
-        distance = np.arange(-2000, 2001, 10)
-        write_csv(pd.DataFrame({"distance_bp": distance, "relative_insertions": profile}), outdir / "tss_profile.csv")
+        warnings.extend(calls.warnings)
+        if annotation is None:
+            warnings.append("no annotation was given: TSS enrichment is not known and --min_tss not applied")
+        if qc.without_pairs:
+            warnings.append("the fragments have no column of read pairs: duplicates are not known")
+        flagged = int(table["is_doublet"].sum())
+        if args.remove_doublets and flagged:
+            warnings.append(f"{flagged:,} of {int(calls.cells.sum()):,} cells were removed as doublets")
+        write_csv(
+            table.iloc[order].drop(columns="barcode").rename(columns={"cell": "barcode"}), outdir / "barcodes.csv"
+        )
+        sizes_table = pd.DataFrame({"size_bp": np.arange(len(qc.sizes)), "fragments": qc.sizes})
+        write_csv(sizes_table, outdir / "fragment_sizes.csv")
+        profile = qc.tss_profile()
+        if profile is not None:
+            distance = np.arange(-2000, 2001, 10)
+            write_csv(
+                pd.DataFrame({"distance_bp": distance, "relative_insertions": profile}), outdir / "tss_profile.csv"
+            )
 
-    def median(values: pd.Series) -> float | None:
-        return float(values.median()) if values.notna().any() else None
+        def median(values: pd.Series) -> float | None:
+            return float(values.median()) if values.notna().any() else None
 
-    total, pairs = int(table["fragments"].sum()), table["read_pairs"].sum(min_count=len(table))
-    write_json(
-        {
-            "sample": spec.sample,
-            "modality": spec.modality,
-            "kind": "fragments",
-            "libraries": sorted({r.library for r in spec.rows}),
-            "cells": len(in_cells),
-            "barcodes": len(table),
-            "features": None,
-            "median_counts": median(in_cells["fragments"]),
-            "median_features": None,
-            "warnings": warnings,
-            "fragments": {
-                "total": total,
-                "in_cells": int(in_cells["fragments"].sum()),
-                "duplicate_fraction": 1 - total / pairs if pairs >= total else None,
-                "mitochondrial_fraction": float((table["mitochondrial_fraction"] * table["fragments"]).sum() / total),
-                "blacklist_fraction": median(in_cells["blacklist_fraction"]),
-                "tss_enrichment": median(in_cells["tss_enrichment"]),
-                "nucleosome_signal": median(in_cells["nucleosome_signal"]),
-                "doublets": flagged,
-                "thresholds": {"min_fragments": calls.min_fragments, "min_tss": calls.min_tss},
-                "knee": knee(table["fragments"].to_numpy()),
-                "sizes": qc.sizes,
-                "tss_profile": profile,
+        total, pairs = int(table["fragments"].sum()), table["read_pairs"].sum(min_count=len(table))
+        write_json(
+            {
+                "sample": spec.sample,
+                "modality": spec.modality,
+                "kind": "fragments",
+                "libraries": sorted({r.library for r in spec.rows}),
+                "cells": len(in_cells),
+                "barcodes": len(table),
+                "features": None,
+                "median_counts": median(in_cells["fragments"]),
+                "median_features": None,
+                "warnings": warnings,
+                "fragments": {
+                    "total": total,
+                    "in_cells": int(in_cells["fragments"].sum()),
+                    "duplicate_fraction": 1 - total / pairs if pairs >= total else None,
+                    "mitochondrial_fraction": float(
+                        (table["mitochondrial_fraction"] * table["fragments"]).sum() / total
+                    ),
+                    "blacklist_fraction": median(in_cells["blacklist_fraction"]),
+                    "tss_enrichment": median(in_cells["tss_enrichment"]),
+                    "nucleosome_signal": median(in_cells["nucleosome_signal"]),
+                    "doublets": flagged,
+                    "thresholds": {"min_fragments": calls.min_fragments, "min_tss": calls.min_tss},
+                    "knee": knee(table["fragments"].to_numpy()),
+                    "sizes": qc.sizes,
+                    "tss_profile": profile,
+                },
             },
-        },
-        outdir / "sample.json",
-    )
+            outdir / "sample.json",
+        )

@@ -160,7 +160,7 @@ def _number(buffer, begin, end):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _fault(buffer, position, at_head):  # type: ignore[no-untyped-def]
-    """Return (status, column) of a line that is no fragment: its fault, SKIP (a comment at the head) or END (blanks)."""
+    """Return (status, column) of a line that is no fragment: a fault, SKIP (a comment at the head) or END (blanks)."""
     tabs = np.empty(5, np.int64)
     columns = 0
     line_end = position

@@ -28,7 +28,7 @@ class StoreWriter:
             self.files[contig] = f"contig{len(self.files)}.int32"
             self.fragments[contig] = 0
         with open(self.folder / self.files[contig], "ab") as handle:
-            rows.tofile(handle)
+            handle.write(np.ascontiguousarray(rows).data)
         self.fragments[contig] += len(rows)
 
     def rows(self, contig: str) -> NDArray[np.int32]:

@@ -110,7 +110,7 @@ def run_count(args: argparse.Namespace) -> None:
     from cellpredx.core.annotation import read_annotation
     from cellpredx.core.blacklist import read_blacklist
     from cellpredx.core.errors import UserError
-    from cellpredx.core.files import sha256, write_csv, write_json
+    from cellpredx.core.files import sha256, together, write_csv, write_json
     from cellpredx.core.genome import MITOCHONDRIAL, read_sizes
     from cellpredx.fragments.store import Store
     from cellpredx.matrix.counting import Counts, count_features, count_windows
@@ -165,31 +165,33 @@ def run_count(args: argparse.Namespace) -> None:
         "counting": counting,
     }
     batch = [store.batch] * len(store.cells)
-    totals = write_counts(
-        args.out,
-        counts,
-        (store.cells, {"library": store.libraries, "batch": batch}),
-        (features.index, {column: features[column] for column in columns}),
-        about,
-    )
-    report = {
-        "sample": store.sample,
-        "name": args.name or args.kind,
-        "kind": args.kind,
-        "counting": counting,
-        "features": len(features),
-        "median_counts": float(np.median(totals.counts)),
-        "median_features": float(np.median(totals.entries)),
-        "frip": None,
-    }
-    if args.kind == "peaks":
-        table = pd.DataFrame(
-            {"barcode": store.cells, "fragments": store.fragments_of_cell, "fragments_in_peaks": counts.in_features}
+    out = Path(args.out)
+    with together(out.parent) as folder:
+        totals = write_counts(
+            folder / out.name,
+            counts,
+            (store.cells, {"library": store.libraries, "batch": batch}),
+            (features.index, {column: features[column] for column in columns}),
+            about,
         )
-        table["frip"] = table["fragments_in_peaks"] / table["fragments"]
-        write_csv(table, Path(args.out).with_name("frip.csv"))
-        report["frip"] = float(table["frip"].median())
-    write_json(report, Path(args.out).with_name("counted.json"))
+        report = {
+            "sample": store.sample,
+            "name": args.name or args.kind,
+            "kind": args.kind,
+            "counting": counting,
+            "features": len(features),
+            "median_counts": float(np.median(totals.counts)),
+            "median_features": float(np.median(totals.entries)),
+            "frip": None,
+        }
+        if args.kind == "peaks":
+            table = pd.DataFrame(
+                {"barcode": store.cells, "fragments": store.fragments_of_cell, "fragments_in_peaks": counts.in_features}
+            )
+            table["frip"] = table["fragments_in_peaks"] / table["fragments"]
+            write_csv(table, folder / "frip.csv")
+            report["frip"] = float(table["frip"].median())
+        write_json(report, folder / "counted.json")
 
 
 def run_gene_activity(args: argparse.Namespace) -> None:
