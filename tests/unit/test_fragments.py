@@ -564,6 +564,19 @@ def test_fragments_that_overlap_the_blacklist_are_counted(
             assert table.loc[barcode, "blacklist_fraction"] == pytest.approx(hits / len(of_barcode), abs=1e-6)
 
 
+def test_a_blacklist_of_another_genome_is_refused_with_both_names(
+    tmp_path: Path, spec_text: Callable[..., str], run_verb: Callable[..., None]
+) -> None:
+    (tmp_path / "black.bed").write_text("1\t0\t99\n2\t0\t99\n")
+    (tmp_path / "f.tsv").write_bytes(text_of(LINES))
+    spec = spec_text({"fragments": tmp_path / "f.tsv"})
+    with pytest.raises(UserError, match="no chromosome of the blacklist") as caught:
+        run_verb(*ingest_arguments(tmp_path, spec, "--min-fragments", "1", "--blacklist", tmp_path / "black.bed"))
+    assert caught.value.where == "black.bed"
+    assert "the blacklist has 1, 2; the fragments have chr1, chr10, chr2" in str(caught.value.remedy)
+    assert not (tmp_path / "store").exists()
+
+
 def plain_loci(lines: list[tuple[int, int]], black: list[tuple[int, int]]) -> int:
     """Count stretches of depth three by looking at every position."""
     depth = np.zeros(60_000, int)

@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> None:
 
     from cellpredx.core.annotation import read_annotation
     from cellpredx.core.blacklist import read_blacklist
+    from cellpredx.core.errors import UserError
     from cellpredx.core.files import atomic, together, write_csv, write_json
     from cellpredx.core.genome import read_sizes
     from cellpredx.core.spec import read_spec
@@ -52,6 +53,13 @@ def run(args: argparse.Namespace) -> None:
         writer = StoreWriter(part)
         qc = BarcodeQC(annotation, blacklist)
         barcodes, warnings = ingest(spec, qc, known, sizes, writer)
+        if blacklist and not set(blacklist) & set(writer.files):
+            raise UserError(
+                f"no chromosome of the blacklist is in the fragments of sample {spec.sample}",
+                Path(args.blacklist).name,
+                f"the blacklist has {', '.join(list(blacklist)[:5])}; the fragments have "
+                f"{', '.join(sorted(writer.files)[:5])}: give the blacklist of the fragments' genome",
+            )
         table = pd.concat([barcodes, qc.table(len(barcodes))], axis=1)
         min_tss = args.min_tss if annotation is not None else None
         calls = call_cells(spec, table, args.cell_calling, args.min_fragments, min_tss)
