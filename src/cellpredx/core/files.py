@@ -173,6 +173,7 @@ def read_json(path: str | Path) -> Any:
 
 
 # What makes a spreadsheet read a text as a formula.
+_UNSAFE = re.compile(r"^'*[=+\-@\t]|\r", re.MULTILINE)
 _FORMULA = ("=", "+", "-", "@", "\t")
 
 
@@ -194,7 +195,9 @@ def _column_texts(column: "pd.Series", digits: int) -> list[str]:
     import pandas as pd
 
     if not pd.api.types.is_numeric_dtype(column):
-        return ["" if value is None or value != value else str(_safe_text(value)) for value in column.tolist()]
+        texts = ["" if value is None or value != value else str(value) for value in column.tolist()]
+        # One look at all of them shows that most columns are safe as they are.
+        return [_safe_text(text) for text in texts] if _UNSAFE.search("\n".join(texts)) else texts
     # Most columns repeat few values: each is written out once.
     codes, values = pd.factorize(column.to_numpy())
     floats = pd.api.types.is_float_dtype(column)

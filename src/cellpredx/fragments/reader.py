@@ -25,6 +25,7 @@ ISAL_ERRORS: Any = (isal_zlib.error,)
 OK, GROW, TOO_FEW_COLUMNS, BAD_NUMBER, EMPTY_RANGE, BLANK_LINE, COMMENT, LONG_NAME, SKIP, END = range(10)
 TAB, LF, CR, HASH = 9, 10, 13, 35
 KEY_WORDS = 64
+LONG = 1 << 63
 LONGEST_NAME = 8 * KEY_WORDS
 _MESSAGES = {
     TOO_FEW_COLUMNS: (
@@ -115,30 +116,40 @@ def _pack(buffer, begin, end, key):  # type: ignore[no-untyped-def]
 def _find(table, offsets, text, count, key, words, code):  # type: ignore[no-untyped-def]
     """Return the number of the name `key`, adding it where it is new.
 
-    A place of `table` holds the upper half of a name's hash and the name's number + 1, or 0 where it is free: most
-    look-ups touch one line of memory before the text itself. Names are compared in full, whatever their hash.
+    A place of `table` holds a name's first three words and its number + 1, 0 where it is free: a barcode is found, and
+    compared in full, in one line of memory. Of a name of more words it holds the hash, and LONG beside the number.
     """
     mask = np.uint64(len(table) - 1)
-    upper = np.uint64(0xFFFFFFFF00000000)
-    tag = code & upper
+    long = np.uint64(LONG) if words > 3 else np.uint64(0)
+    first = code if words > 3 else key[0]
+    second = key[1] if 1 < words < 4 else np.uint64(0)
+    third = key[2] if words == 3 else np.uint64(0)
     place = code & mask
     while True:
-        entry = table[place]
+        entry = table[place, 3]
         if entry == np.uint64(0):
-            table[place] = tag | np.uint64(count + 1)
+            table[place, 0] = first
+            table[place, 1] = second
+            table[place, 2] = third
+            table[place, 3] = np.uint64(count + 1) | long
             base = offsets[count]
             for i in range(words):
                 text[base + i] = key[i]
             offsets[count + 1] = base + words
             return count
-        if (entry & upper) == tag:
-            known = np.int64(entry & ~upper) - 1
-            base = offsets[known]
+        known = np.int64(entry & ~np.uint64(LONG)) - 1
+        if (
+            table[place, 0] == first
+            and table[place, 1] == second
+            and table[place, 2] == third
+            and (entry & np.uint64(LONG)) == long
+        ):
             equal = True
-            for i in range(words):
-                if text[base + i] != key[i]:
-                    equal = False
-                    break
+            if words > 3:
+                base = offsets[known]
+                equal = offsets[known + 1] - base == words
+                for i in range(words if equal else 0):
+                    equal = equal and text[base + i] == key[i]
             if equal:
                 return known
         place = (place + np.uint64(1)) & mask
@@ -196,22 +207,21 @@ def _fault(buffer, position, at_head):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _tokenise(  # type: ignore[no-untyped-def]
-    buffer, position, at_head, rows, contigs, pairs, row, c_table, c_offsets, c_text, c_count,
-    b_table, b_offsets, b_text, b_count, base
-):  # fmt: skip
-    """Parse lines from `position` into rows (start, end, base + barcode), contigs and pairs (-1 without the column).
+    buffer, position, at_head, rows, barcode_ends, contigs, pairs, row, c_table, c_offsets, c_text, c_count
+):
+    """Parse lines from `position` into rows (start, end, where the barcode begins), where it ends, contigs and pairs.
 
-    Returns (status, position, at_head, row, c_count, b_count, column). GROW asks for larger tables of names and is
-    called again from the same position. Each byte of a sound line is looked at once; `_fault` reads the others again.
+    Returns (status, position, at_head, row, c_count, column). GROW asks for a larger table of names and is called again
+    from the same position. Pairs are -1 without the column. Each byte of a sound line is looked at once; `_fault` reads
+    the others again.
     """
     size = len(buffer)
     key = np.empty(KEY_WORDS, np.uint64)
     last = np.int64(-1)
     last_begin = last_length = np.int64(0)
     while position < size:
-        full = c_offsets[c_count] + KEY_WORDS > len(c_text) or b_offsets[b_count] + KEY_WORDS > len(b_text)
-        if full or c_count + 1 >= len(c_offsets) or b_count + 1 >= len(b_offsets):
-            return GROW, position, at_head, row, c_count, b_count, 0
+        if c_offsets[c_count] + KEY_WORDS > len(c_text) or c_count + 1 >= len(c_offsets):
+            return GROW, position, at_head, row, c_count, 0
         # The contig: most often that of the line before.
         at = position
         same = last >= 0 and position + last_length < size and buffer[position + last_length] == TAB
@@ -274,7 +284,7 @@ def _tokenise(  # type: ignore[no-untyped-def]
         if not sound:
             status, column = _fault(buffer, position, at_head)
             if status != SKIP:
-                return status, position, at_head, row, c_count, b_count, column
+                return status, position, at_head, row, c_count, column
             while buffer[position] != LF:
                 position += 1
             position += 1
@@ -286,19 +296,34 @@ def _tokenise(  # type: ignore[no-untyped-def]
                 c_count += 1
         last_begin = position
         last_length = contig_end - position
-        words, code = _pack(buffer, barcode_begin, barcode_end, key)
-        barcode = _find(b_table, b_offsets, b_text, b_count, key, words, code)
-        if barcode == b_count:
-            b_count += 1
         rows[row, 0] = start
         rows[row, 1] = end
-        rows[row, 2] = base + barcode
+        rows[row, 2] = barcode_begin
+        barcode_ends[row] = barcode_end
         contigs[row] = last
         pairs[row] = pair
         row += 1
         at_head = False
         position = at + 1
-    return OK, position, at_head, row, c_count, b_count, 0
+    return OK, position, at_head, row, c_count, 0
+
+
+@njit(cache=True, nogil=True)
+def _number_barcodes(buffer, rows, ends, begin, table, offsets, text, count, base):  # type: ignore[no-untyped-def]
+    """Put numbers (from `base` on) for the places of barcodes in `rows`, from row `begin`; return (row, count).
+
+    It stops where the table has to grow. Apart from the parsing, since the look-ups then overlap in the processor.
+    """
+    key = np.empty(KEY_WORDS, np.uint64)
+    for row in range(begin, len(rows)):
+        if offsets[count] + KEY_WORDS > len(text) or count + 1 >= len(offsets):
+            return row, count
+        words, code = _pack(buffer, rows[row, 2], ends[row], key)
+        barcode = _find(table, offsets, text, count, key, words, code)
+        if barcode == count:
+            count += 1
+        rows[row, 2] = base + barcode
+    return len(rows), count
 
 
 class Names:
@@ -306,13 +331,13 @@ class Names:
 
     def __init__(self, capacity: int = 1 << 10) -> None:
         self.count = 0
-        self.table = np.zeros(2 * capacity, np.uint64)
+        self.table = np.zeros((2 * capacity, 4), np.uint64)
         self.offsets = np.zeros(capacity + 1, np.int64)
         self.text = np.empty(4 * capacity + KEY_WORDS, np.uint64)
 
     def grow(self) -> None:
         """Double the capacity."""
-        self.table = np.zeros(2 * len(self.table), np.uint64)
+        self.table = np.zeros((2 * len(self.table), 4), np.uint64)
         _rehash(self.table, self.offsets, self.text, self.count)
         self.offsets = np.concatenate([self.offsets, np.zeros(len(self.offsets) - 1, np.int64)])
         self.text = np.concatenate([self.text, np.empty_like(self.text)])
@@ -326,15 +351,14 @@ class Names:
 
 @njit(cache=True)
 def _rehash(table, offsets, text, count):  # type: ignore[no-untyped-def]
-    mask = np.uint64(len(table) - 1)
+    again = np.empty_like(text)
+    places = np.zeros_like(offsets)
     for number in range(count):
+        key = text[offsets[number] : offsets[number + 1]]
         code = np.uint64(0)
-        for i in range(offsets[number], offsets[number + 1]):
-            code = _mix(code, text[i])
-        place = code & mask
-        while table[place] != np.uint64(0):
-            place = (place + np.uint64(1)) & mask
-        table[place] = (code & np.uint64(0xFFFFFFFF00000000)) | np.uint64(number + 1)
+        for word in key:
+            code = _mix(code, word)
+        _find(table, places, again, number, key, len(key), code)
 
 
 @dataclass(frozen=True)
@@ -350,6 +374,12 @@ class Fragments:
     first_line: int
 
 
+def _refusal(status: int, text: bytes, path: Path, line: int, column: int) -> UserError:
+    what, remedy = _MESSAGES[status]
+    shown = text.split(b"\n")[0].decode("utf-8", "replace")
+    return UserError(f"{what}: {shown!r}", f"{path.name}, line {line}, column {column}", remedy)
+
+
 def read_fragments(path: Path, contigs: Names, barcodes: Names, base: int = 0) -> Iterator[Fragments]:
     """Yield the fragments of a file (3 coordinates, barcode, optionally read pairs) block by block.
 
@@ -358,41 +388,46 @@ def read_fragments(path: Path, contigs: Names, barcodes: Names, base: int = 0) -
     """
     line = 1
     at_head = True
-    ended = False
+    blank_line: int | None = None
     seen = 0
     for block in read_blocks(path):
-        newlines = int(np.count_nonzero(block == LF))
-        rows = np.empty((newlines, 3), np.int32)
-        contig, pairs = np.empty(newlines, np.int32), np.empty(newlines, np.int32)
+        # The shortest line has eight bytes.
+        most = len(block) // 8 + 1
+        rows = np.empty((most, 3), np.int32)
+        contig, pairs, barcode_ends = (np.empty(most, np.int32) for _ in range(3))
         position = row = 0
         while True:
             state: Any = _tokenise(
-                block, position, at_head, rows, contig, pairs, row,
+                block, position, at_head, rows, barcode_ends, contig, pairs, row,
                 contigs.table, contigs.offsets, contigs.text, contigs.count,
-                barcodes.table, barcodes.offsets, barcodes.text, barcodes.count, base,
             )  # fmt: skip
-            status, position, at_head, row, contigs.count, barcodes.count, column = state
+            status, position, at_head, row, contigs.count, column = state
             if status != GROW:
                 break
-            for table in (contigs, barcodes):
-                table.grow()
-        if ended and (row or status not in (OK, END)):
-            status, position, column = BLANK_LINE, 0, 1
-        if status not in (OK, END):
-            number = line + int(np.count_nonzero(block[:position] == LF)) - int(ended)
-            what, remedy = _MESSAGES[status]
-            text = block[position : position + 80].tobytes().split(b"\n")[0].decode("utf-8", "replace")
-            raise UserError(f"{what}: {text!r}", f"{path.name}, line {number}, column {column}", remedy)
+            contigs.grow()
+        if blank_line is not None and (row or status not in (OK, END)):
+            raise _refusal(BLANK_LINE, b"", path, blank_line, 1)
+        if status == END:
+            blank_line = blank_line or line + int(np.count_nonzero(block[:position] == LF))
+        elif status != OK:
+            number = line + int(np.count_nonzero(block[:position] == LF))
+            raise _refusal(status, block[position : position + 80].tobytes(), path, number, column)
+        numbered = 0
+        while True:
+            numbered, barcodes.count = _number_barcodes(
+                block, rows[:row], barcode_ends, numbered,
+                barcodes.table, barcodes.offsets, barcodes.text, barcodes.count, base,
+            )  # fmt: skip
+            if numbered == row:
+                break
+            barcodes.grow()
+        # Comments stand only before the first fragment, so lines and rows run together after it.
+        heads = 0
+        if not seen:
+            heads = int(block[0] == HASH) + int(np.count_nonzero((block[:-1] == LF) & (block[1:] == HASH)))
         if row:
-            # Comments stand only before the first fragment, so lines and rows run together after it.
-            heads = (
-                int(block[0] == HASH) + int(np.count_nonzero((block[:-1] == LF) & (block[1:] == HASH)))
-                if not seen
-                else 0
-            )
             yield Fragments(rows[:row], contig[:row], pairs[:row], line + heads)
-        ended = ended or status == END
         seen += row
-        line += newlines
+        line += row + heads
     if seen == 0:
         raise UserError("the file has no fragment", path.name, "give the fragments that the aligner wrote")
