@@ -34,7 +34,7 @@ def unique_names(gene_name: pd.Series, gene_id: pd.Series) -> pd.Series:
 
 
 def _position(text: str, path: Path, line: int, column: int) -> int:
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isdecimal() and text.isascii()):
         raise UserError(
             f"{text!r} is no coordinate",
             f"{path.name}, line {line}, column {column}",
@@ -81,7 +81,7 @@ def _from_gtf(path: Path, gene_types: tuple[str, ...]) -> tuple[pd.DataFrame, pd
                     f"{path.name}, line {number}, column 9",
                     "give a GTF, not a GFF3",
                 )
-            start, end = (_position(fields[i], path, number, i + 1) for i in (3, 4))
+            start, end = _position(fields[3], path, number, 4), _position(fields[4], path, number, 5)
             name, kind = _GENE_NAME(fields[8]) or gene_id, _GENE_TYPE(fields[8])
             rows.append((fields[0], start - 1, end, fields[6], fields[2], gene_id, name, kind))
     if not rows:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -83,26 +84,38 @@ def ingest(
     warnings: list[str] = []
     total = base = 0
     progress = Progress(f"{spec.sample}: fragments")
-    for library in sorted({row.library for row in spec.rows}):
-        barcodes = Names(1 << 14)
-        for row in (r for r in spec.rows if r.library == library):
-            assert row.fragments is not None
-            fragments: Counter[str] = Counter()
-            names: list[str] = []
-            for block in read_fragments(row.fragments, contigs, barcodes, base):
-                if len(names) < contigs.count:
-                    names = contigs.names()
-                for contig, place in _runs(block.contig):
-                    name, rows = names[contig], block.rows[place]
-                    _check_range(rows, name, sizes.get(name), block, row.fragments.name)
-                    qc.add(name, rows, block.pairs[place])
-                    writer.add(name, rows)
-                    fragments[name] += len(rows)
-                total += len(block.rows)
-                progress.update(total)
-            texts = (mapped_text(fragments, own, source, row.fragments.name) for source, own in known.items() if own)
-            warnings.extend(text for text in texts if text)
-        table.append(pd.DataFrame({"barcode": barcodes.names(), "library": library}))
-        base += barcodes.count
+
+    def keep(block: Fragments, names: list[str], fragments: Counter[str], file: str) -> None:
+        for contig, place in _runs(block.contig):
+            name, rows = names[contig], block.rows[place]
+            _check_range(rows, name, sizes.get(name), block, file)
+            qc.add(name, rows, block.pairs[place])
+            writer.add(name, rows)
+            fragments[name] += len(rows)
+
+    # A block is counted and stored while the next one is parsed.
+    with ThreadPoolExecutor(1) as beside:
+        for library in sorted({row.library for row in spec.rows}):
+            barcodes = Names(1 << 14)
+            for row in (r for r in spec.rows if r.library == library):
+                assert row.fragments is not None
+                fragments: Counter[str] = Counter()
+                names: list[str] = []
+                kept: Future[None] | None = None
+                for block in read_fragments(row.fragments, contigs, barcodes, base):
+                    if len(names) < contigs.count:
+                        names = contigs.names()
+                    if kept is not None:
+                        kept.result()
+                    kept = beside.submit(keep, block, names, fragments, row.fragments.name)
+                    total += len(block.rows)
+                    progress.update(total)
+                if kept is not None:
+                    kept.result()
+                checks = ((own, source) for source, own in known.items() if own)
+                texts = (mapped_text(fragments, own, source, row.fragments.name) for own, source in checks)
+                warnings.extend(text for text in texts if text)
+            table.append(pd.DataFrame({"barcode": barcodes.names(), "library": library}))
+            base += barcodes.count
     progress.close(total)
     return pd.concat(table, ignore_index=True), warnings

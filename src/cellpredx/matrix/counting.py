@@ -178,8 +178,6 @@ def _covering(feature, cover, begin, stop):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _room(found, rows, columns, more):  # type: ignore[no-untyped-def]
     """Return `rows` and `columns` with room for `more` after the first `found`."""
-    if found + more <= len(rows):
-        return rows, columns
     size = max(2 * len(rows), found + more)
     larger_rows, larger_columns = np.empty(size, np.int32), np.empty(size, np.int32)
     larger_rows[:found] = rows[:found]
@@ -207,7 +205,11 @@ def _count(  # type: ignore[no-untyped-def]
         first_start, last_start = started[left], started[right]
         if b > a or last_start > first_start:
             in_features[cell] += 1
-        rows, columns = _room(found, rows, columns, (b - a) + (d - c) + (last_start - first_start))
+        more = (b - a) + (d - c) + (last_start - first_start)
+        if more == 0:
+            continue
+        if found + more > len(rows):
+            rows, columns = _room(found, rows, columns, more)
         for k in range(a, b):
             rows[found] = cell
             columns[found] = cover[k]
