@@ -58,12 +58,14 @@ test: lint ## everything but real data and containers
 	@if command -v nf-test >/dev/null; then $(RUN) $(QUICK) nf-test test --ci; \
 	else echo "nf-test is not on PATH: $$(ls modules/local/*/tests/*.nf.test tests/*.nf.test | wc -l) suites were not run"; fi
 
-test-full: test images peers ## real data and peers, locally and in Docker; tables go to docs/real_data.md and docs/exact.md
+test-full: peaks-env test images peers ## real data and peers, locally and in Docker; tables go to docs/real_data.md and docs/exact.md
 	$(RUN) pytest -q tests/exact --exact-table docs/exact.md
 	$(RUN) pytest -q tests/real --engines local,docker --table docs/real_data.md
 
+TARGETS := core torch peaks report
+
 images: ## the images core, torch, peaks and report
-	for target in core torch peaks report; do \
+	for target in $(TARGETS); do \
 	    $(or $(DOCKER_BUILD),containers/build) containers/Dockerfile . cellpredx-$$target:$(VERSION) --target $$target || exit 1; \
 	done
 

@@ -39,12 +39,20 @@ def fragments_sample(name: str) -> Json:
         **{"barcodes": 28000, "features": None, "median_counts": 8120.0, "median_features": None, "warnings": []},
         "fragments": {
             **{"total": 21345678, "in_cells": 17123456, "duplicate_fraction": 0.31, "mitochondrial_fraction": 0.012},
-            **{"tss_enrichment": 12.3, "nucleosome_signal": 0.81},
+            **{"tss_enrichment": 12.3, "nucleosome_signal": 0.81, "blacklist_fraction": 0.004, "doublets": 17},
             "thresholds": {"min_fragments": 1000, "min_tss": 4.0},
             "knee": knee,
             "sizes": sizes,
             "tss_profile": [1 + 11 * math.exp(-((x / 150) ** 2)) for x in range(-2000, 2001, 10)],
         },
+    }
+
+
+def counted(sample: str, kind: str) -> Json:
+    """Return a counted.json."""
+    return {
+        **{"sample": sample, "name": kind, "kind": kind, "counting": "fragment", "features": 98765},
+        **{"median_counts": 4321.0, "median_features": 2109.0, "frip": 0.437 if kind == "peaks" else None},
     }
 
 
@@ -123,6 +131,7 @@ def run_inputs(queries: int = 1, types: tuple[str, ...] = TYPES) -> dict[str, li
     names = [f"query_{i}" for i in range(1, queries + 1)]
     return {
         "samples": [matrix_sample("reference"), *(fragments_sample(name) for name in names)],
+        "counted": [counted(name, kind) for name in names for kind in ("peaks", "gene_activity")],
         "pairs": [pair("pbmc", names)],
         "training": [training("pbmc", types)],
         "results": [result("pbmc", name, types) for name in names],
@@ -226,6 +235,10 @@ def test_numbers_reach_the_tables(one: Path) -> None:
     assert coverage.loc["query_1", "auc"] == pytest.approx(0.93)
     novelty = pd.read_csv(data / "multiqc_accuracy_novelty.txt", sep="\t", index_col="Sample")
     assert novelty.loc["query_1", "types"] == "NK cell"
+    fragments = pd.read_csv(data / "multiqc_fragments_table.txt", sep="\t", index_col="Sample")
+    assert fragments.loc["query_1", ["frip", "blacklist_fraction", "doublets"]].tolist() == pytest.approx([43.7, 0.4, 17])
+    matrices = pd.read_csv(data / "multiqc_samples_matrices.txt", sep="\t", index_col="Sample")
+    assert matrices.loc["query_1: peaks", "features"] == 98765
 
 
 def test_summary_has_a_line_a_query(tmp_path: Path) -> None:
