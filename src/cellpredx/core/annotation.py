@@ -66,6 +66,8 @@ _GENE_TYPE = _attribute("gene_type", "gene_biotype")
 
 def _from_gtf(path: Path, gene_types: tuple[str, ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = []
+    # Name and type of a gene, from its first line.
+    told: dict[str, tuple[str, str]] = {}
     with open_text(path, "the annotation") as lines:
         for number, line in enumerate(lines, start=1):
             # Most lines are exons: they are passed over before they cost anything.
@@ -82,8 +84,9 @@ def _from_gtf(path: Path, gene_types: tuple[str, ...]) -> tuple[pd.DataFrame, pd
                     "give a GTF, not a GFF3",
                 )
             start, end = _position(fields[3], path, number, 4), _position(fields[4], path, number, 5)
-            name, kind = _GENE_NAME(fields[8]) or gene_id, _GENE_TYPE(fields[8])
-            rows.append((fields[0], start - 1, end, fields[6], fields[2], gene_id, name, kind))
+            if gene_id not in told:
+                told[gene_id] = (_GENE_NAME(fields[8]) or gene_id, _GENE_TYPE(fields[8]))
+            rows.append((fields[0], start - 1, end, fields[6], fields[2], gene_id, *told[gene_id]))
     if not rows:
         raise UserError(
             "the GTF has no gene and no transcript line",

@@ -172,6 +172,7 @@ def read_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+_QUOTED = re.compile(r'[",\r\n]')
 # What makes a spreadsheet read a text as a formula.
 _UNSAFE = re.compile(r"^'*[=+\-@\t]|\r", re.MULTILINE)
 _FORMULA = ("=", "+", "-", "@", "\t")
@@ -192,6 +193,7 @@ def _original_text(texts: Any) -> Any:
 
 def _column_texts(column: "pd.Series", digits: int) -> list[str]:
     """Return a column's values as text: floats to `digits` significant digits, what is not known empty."""
+    import numpy as np
     import pandas as pd
 
     if not pd.api.types.is_numeric_dtype(column):
@@ -202,7 +204,8 @@ def _column_texts(column: "pd.Series", digits: int) -> list[str]:
     codes, values = pd.factorize(column.to_numpy())
     floats = pd.api.types.is_float_dtype(column)
     texts = [f"{value:.{digits}g}" if floats else str(value) for value in values.tolist()]
-    return [texts[code] if code >= 0 else "" for code in codes.tolist()]
+    written: list[str] = np.array([*texts, ""], dtype=object)[codes].tolist()
+    return written
 
 
 def write_csv(table: "pd.DataFrame", path: str | Path, digits: int = 6) -> None:
@@ -211,7 +214,10 @@ def write_csv(table: "pd.DataFrame", path: str | Path, digits: int = 6) -> None:
     with atomic(path) as part, open(part, "w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow([_safe_text(str(name)) for name in table.columns])
-        writer.writerows(zip(*columns, strict=True))
+        if any(_QUOTED.search("".join(texts)) for texts in columns) or len(columns) == 1:
+            writer.writerows(zip(*columns, strict=True))
+        else:
+            handle.writelines(f"{line}\n" for line in map(",".join, zip(*columns, strict=True)))
 
 
 def read_csv(path: str | Path, texts: tuple[str, ...] = ()) -> "pd.DataFrame":

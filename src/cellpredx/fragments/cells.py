@@ -129,6 +129,15 @@ def call_cells(spec: SampleSpec, table: pd.DataFrame, calling: str, min_fragment
     return Calls(cells, min_fragments, min_tss, warnings)
 
 
+def order_of(names: list[str]) -> NDArray[np.int64]:
+    """Return the places of `names` in the order of their characters."""
+    try:
+        # Bytes of one width are compared faster than texts, in the same order.
+        return np.argsort(np.array(names, dtype=bytes), kind="stable")
+    except UnicodeEncodeError:
+        return np.argsort(np.array(names, dtype=object), kind="stable")
+
+
 def cell_names(spec: SampleSpec, table: pd.DataFrame) -> list[str]:
     """Return the name of every barcode within the sample."""
     if len({row.library for row in spec.rows}) == 1:

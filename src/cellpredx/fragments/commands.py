@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     from cellpredx.core.files import atomic, together, write_csv, write_json
     from cellpredx.core.genome import read_sizes
     from cellpredx.core.spec import read_spec
-    from cellpredx.fragments.cells import call_cells, cell_names, knee
+    from cellpredx.fragments.cells import call_cells, cell_names, knee, order_of
     from cellpredx.fragments.doublets import find_doublets
     from cellpredx.fragments.ingest import ingest
     from cellpredx.fragments.qc import BarcodeQC
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
         cells = calls.cells & ~doublets["is_doublet"].to_numpy() if args.remove_doublets else calls.cells
         table = pd.concat([table, doublets], axis=1).assign(is_cell=cells)
         table.insert(0, "cell", cell_names(spec, table))
-        order = np.argsort(table["cell"].to_numpy(object), kind="stable")
+        order = order_of(table["cell"].tolist())
         kept = order[cells[order]]
         rows = np.full(len(table), -1, np.int32)
         rows[kept] = np.arange(len(kept), dtype=np.int32)
