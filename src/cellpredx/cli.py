@@ -1,15 +1,10 @@
 """`cellpredx <verb>`: one verb a process of the workflow."""
 
 import argparse
-import atexit
 import contextlib
 import importlib
 import os
-import platform
-import shutil
 import sys
-import tempfile
-from importlib import metadata
 
 from cellpredx import __version__
 from cellpredx.core.errors import UserError
@@ -22,6 +17,9 @@ PACKAGES = ("numpy", "scipy", "anndata", "scikit-learn", "torch")
 
 def print_versions(_args: argparse.Namespace) -> None:
     """Print the versions of this package, Python and the libraries that make numbers."""
+    import platform
+    from importlib import metadata
+
     found = [f"cellpredx {__version__}", f"python {platform.python_version()}"]
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -44,6 +42,10 @@ def use_shipped_cache() -> None:
     """Let numba start from what the image compiled. It wants a folder that it may write to, which an image is not."""
     shipped = os.environ.get("CELLPREDX_NUMBA_CACHE")
     if shipped and os.path.isdir(shipped):
+        import atexit
+        import shutil
+        import tempfile
+
         own = tempfile.mkdtemp(prefix="cellpredx-numba-")
         atexit.register(shutil.rmtree, own, ignore_errors=True)
         shutil.copytree(shipped, own, dirs_exist_ok=True)
