@@ -53,7 +53,7 @@ def test_a_group_has_one_peak_set_in_order_of_precedence(tmp_path: Path) -> None
     bundle = tmp_path / "bundle"
     bundle.mkdir()
     (bundle / "bundle.json").write_text('{"reference_modality": "atac", "recipe": {"kind": "peaks"}}')
-    three = {"source": "called", "called": ["q", "q2", "r"]}
+    three = {"source": "called", "called": ["q", "q2", "r"], "group": "g"}
 
     def both(counted_on: Any) -> dict[str, Any]:
         return {"r": counted_on, "q": counted_on}
@@ -76,12 +76,12 @@ def test_a_group_has_one_peak_set_in_order_of_precedence(tmp_path: Path) -> None
             case({"r": "fragments", "q": "fragments", "q2": "peaks"}),
             both({"source": "query", "sample": "q2"}),
         ),
-        (case(fragments), both({"source": "called", "called": ["q", "r"]})),
+        (case(fragments), both({"source": "called", "called": ["q", "r"], "group": "g"})),
         (
             case({"r": "fragments", "q": "fragments", "q2": "fragments"}, apart=True),
             both(three) | {"q2": three},
         ),
-        (case({"r": "genes", "q": "fragments"}, rna=True), {"q": {"source": "called", "called": ["q"]}}),
+        (case({"r": "genes", "q": "fragments"}, rna=True), {"q": {"source": "called", "called": ["q"], "group": "g"}}),
         (case(fragments, can_call_peaks=False), both("windows")),
         (case(fragments, features="windows"), both("windows")),
         (case(fragments, features="gene_activity"), both("gene_activity")),
