@@ -53,14 +53,14 @@ def use_shipped_cache() -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; return 0, or 1 after a user's mistake, or the code that the verb exits with."""
+    """Run one verb; return 0, or after a user's mistake its code."""
     args = parser().parse_args(argv)
     use_shipped_cache()
     try:
         args.run(args)
     except UserError as error:
         print(error, file=sys.stderr)
-        return 1
+        return error.code
     except OSError as error:
         where = str(error.filename) if error.filename else None
         print(UserError(error.strerror or str(error), where), file=sys.stderr)

@@ -8,9 +8,10 @@ import pytest
 import scipy.sparse as sp
 import torch
 from captum.attr import IntegratedGradients
+from numpy.typing import NDArray
 from scipy.special import softmax
 
-from cellpredx.explain.determinants import PER_TYPE, determinants
+from cellpredx.explain.determinants import PER_TYPE, Determinants
 from cellpredx.explain.integrated_gradients import attributions, path_weights
 
 
@@ -53,6 +54,22 @@ def test_path_weights_of_two_types_by_hand() -> None:
     expected = (1 / (1 + math.exp(-4)) - 0.5) / 4
     found = path_weights(np.array([[4.0, 0.0]]), np.zeros(2), np.array([0]))
     np.testing.assert_allclose(found, [[expected, -expected]], atol=1e-12)
+
+
+def determinants(
+    x: sp.csr_matrix,
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    predicted: NDArray[np.int64],
+    labels: list[str],
+    features: list[str],
+    block: int = 2,
+) -> pd.DataFrame:
+    """Determinants of cells that come in blocks."""
+    found = Determinants(weight, bias)
+    for begin in range(0, x.shape[0], block):
+        found.add(x[begin : begin + block], predicted[begin : begin + block])
+    return found.table(labels, features)
 
 
 def test_determinants_of_a_case_by_hand() -> None:

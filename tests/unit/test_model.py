@@ -21,23 +21,25 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from cellpredx.core.errors import UserError
 from cellpredx.core.files import write_json
 from cellpredx.matrix.sample_matrix import sample_matrix, write_h5ad
-from cellpredx.model import bundle, presets
+from cellpredx.model import bundle, losses, presets
 from cellpredx.model.calibration import calibrate, find_threshold, fit_temperature
+from cellpredx.model.device import CPU, Place, first_that_fits, places
 from cellpredx.model.domain_gap import auc, domain_auc, domain_gap
-from cellpredx.model.features import Cells
-from cellpredx.model.fit import fit, held_out_logits, thin
+from cellpredx.model.features import Cells, _SparseOnDevice
+from cellpredx.model.fit import Query, Reference, fit, halves, held_out_logits, thin
 from cellpredx.model.graph import lsi, neighbours, pca
 from cellpredx.model.normalise import normalise
 from cellpredx.model.prediction import logits, predict
 from cellpredx.model.presets import Hyperparameters
-from cellpredx.model.training import train
+from cellpredx.model.subsample import RARE, by_depth, by_type
+from cellpredx.model.training import Network, objective, train
 from cellpredx.model.weights import LOSSES, Fit, Training, Weights
 
-CPU = torch.device("cpu")
 TYPES = ["B", "NK", "T"]
 FEATURES = 90
 
@@ -65,13 +67,49 @@ def h() -> Hyperparameters:
     return replace(base, iterations=150, dimensions=16, attention_width=8, batch_size=64, pca_components=10)
 
 
+def plain_terms(
+    network: Network, embeddings: tuple[Tensor, Tensor, Tensor], y: Tensor, centres: Tensor, h: Hyperparameters
+) -> list[Tensor]:
+    """The weighted terms, each written out as its equation in plain arithmetic."""
+    z_r, z_q, z_n = embeddings
+    logits_r = z_r @ network.classifier.weight.T + network.classifier.bias
+    ce = -(logits_r.exp() / logits_r.exp().sum(1, keepdim=True))[torch.arange(len(y)), y].log().mean()
+
+    def covariance(z: Tensor) -> Tensor:
+        centred = z - z.mean(0)
+        c = torch.einsum("bj,bk->jk", centred, centred) / (len(z) - 1)
+        m = z.shape[1]
+        return torch.stack([c[j, k].abs() for j in range(m) for k in range(j + 1, m)]).sum() / m**2
+
+    spread = (z_q - z_q.mean(0)).abs().mean()
+    pr = z_r.abs().mean() + z_q.abs().mean() + covariance(z_r) + covariance(z_q) + 1 / spread
+    u = torch.cat([z_q, z_n])
+    u = u / u.norm(dim=1, keepdim=True)
+    e = torch.exp(u @ u.T / h.tau) * (1 - torch.eye(len(u)))
+    b = len(z_q)
+    cl = -torch.stack([torch.log(e[i, (i + b) % (2 * b)] / e[i].sum()) for i in range(2 * b)]).mean()
+    cosine = (z_q / z_q.norm(dim=1, keepdim=True)) @ (z_r / z_r.norm(dim=1, keepdim=True)).T
+    best = cosine.max(dim=1).values
+    fa = -best.sort(descending=True).values[: int(h.aligned_share * b)].mean()
+    p = (z_q @ network.classifier.weight.T + network.classifier.bias).softmax(1).detach()
+    sure = p.max(1).values.sort(descending=True).indices[: int(h.confident_share * b)]
+    z, labels = torch.cat([z_r, z_q[sure]]), torch.cat([y, p.argmax(1)[sure]])
+    hidden = z @ network.attention.hidden.weight.T + network.attention.hidden.bias
+    hidden = (hidden - hidden.mean(0)) / (hidden.var(0, unbiased=False) + network.attention.norm.eps).sqrt()
+    hidden = torch.tanh(hidden * network.attention.norm.weight + network.attention.norm.bias)
+    scores = (hidden @ network.attention.heads.weight.T + network.attention.heads.bias).view(len(z), -1, 2)
+    attention = scores.exp()[..., 1] / scores.exp().sum(-1)
+    sc = (attention * (z - centres[labels]) ** 2).sum() / (2 * len(z))
+    return [ce, h.projection_weight * pr, h.alpha * cl, h.beta * fa, h.gamma * sc]
+
+
 def trained(h: Hyperparameters, seed: int = 1) -> tuple[Training, sp.csr_matrix, NDArray[np.int64]]:
     """Train on 300 cells and a shifted query of 240: the training, the query's features and its true types."""
     (reference, y), (query, truth) = draw(300, 1), draw(240, 2, shift=0.5)
     x_query = normalise(query, h.scale)
     near = neighbours(pca(x_query, h.pca_components), h.neighbours)
-    cells = Cells(normalise(reference, h.scale), CPU)
-    return train(cells, y, 3, Cells(x_query, CPU), near, h, seed), x_query, truth
+    cells = Cells(sp.vstack([normalise(reference, h.scale), x_query], format="csr"), CPU)
+    return train(cells, 300, y, 3, near, h, seed), x_query, truth
 
 
 # Hyper-parameters
@@ -94,7 +132,7 @@ def test_the_paper_preset_has_the_numbers_of_each_scenario(
     assert (own.dimensions, own.batch_size, own.learning_rate, own.momentum) == (64, 512, 0.01, 0.9)
     literal = presets.load("paper_literal", scenario)
     tau = 0.04 if scenario == "matched" else own.tau
-    assert literal == replace(own, learning_rate=0.001, tau=tau)
+    assert literal == replace(own, learning_rate=0.001, tau=tau, unknown_below=0.95)
 
 
 def test_numbers_are_overridden_by_name() -> None:
@@ -209,7 +247,7 @@ def test_sparse_and_dense_features_encode_alike(share: float) -> None:
     weight = torch.randn(20, 4, requires_grad=True)
     bias = torch.randn(4, requires_grad=True)
     rows = torch.tensor([3, 3, 29, 0])
-    found = cells.encode(rows, weight, bias)
+    found = cells.encode(cells.batch(rows), weight, bias)
     expected = torch.from_numpy(x.toarray()[rows.numpy()]) @ weight + bias
     torch.testing.assert_close(found, expected)
     weights = torch.randn_like(found)
@@ -223,6 +261,90 @@ def test_sparse_and_dense_features_encode_alike(share: float) -> None:
     np.testing.assert_allclose(embedded[rows], expected.detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.6])
+def test_rows_of_a_sparse_matrix_are_made_dense_on_a_device(share: float) -> None:
+    x = sp.random(30, 20, share, format="csr", dtype=np.float32, rng=np.random.default_rng(1))
+    on_device = _SparseOnDevice(x, torch.device("cpu"))
+    rows = torch.tensor([3, 3, 29, 0])
+    np.testing.assert_array_equal(on_device.dense(rows).numpy(), x.toarray()[rows.numpy()])
+    np.testing.assert_array_equal(on_device.dense().numpy(), x.toarray())
+
+
+# Where training runs
+
+
+def test_a_gpu_that_is_not_there_is_told_of() -> None:
+    assert places("cpu") == [CPU]
+    if torch.cuda.is_available():
+        assert [str(p) for p in places("auto")][-1] == "the CPU"
+    else:
+        assert places("auto") == [CPU]
+        with pytest.raises(UserError, match="there is no GPU here") as caught:
+            places("cuda")
+        assert "--device auto or cpu" in str(caught.value.remedy)
+
+
+def test_training_moves_on_where_memory_is_too_small() -> None:
+    gpu = torch.device("cuda")
+    ladder = [Place(gpu), Place(gpu, resident=False), CPU]
+
+    def run_where(fits: list[Place]) -> Callable[[Place], str]:
+        def run(place: Place) -> str:
+            if place not in fits:
+                raise torch.OutOfMemoryError
+            return str(place)
+
+        return run
+
+    found, place, warnings = first_that_fits(ladder, run_where([CPU]))
+    assert (found, place) == ("the CPU", CPU)
+    assert warnings == [
+        "the memory was too small on the GPU, features resident",
+        "the memory was too small on the GPU, features streamed",
+    ]
+    with pytest.raises(UserError, match="features streamed") as caught:
+        first_that_fits(ladder[:2], run_where([CPU]))
+    assert caught.value.code == 175
+
+
+# Cells to train on
+
+
+def test_a_sample_by_depth_has_the_depths_of_all_cells() -> None:
+    rng = np.random.default_rng(1)
+    depth = rng.lognormal(8, 1, 10_000)
+    chosen = by_depth(depth, 500, np.random.default_rng(2))
+    assert len(np.unique(chosen)) == 500
+    assert (np.diff(chosen) > 0).all()
+    # One of each 20 neighbouring ranks: nearer to all quantiles than a plain sample of 500 gets.
+    ranks = np.sort(depth.argsort().argsort()[chosen])
+    assert (ranks // 20 == np.arange(500)).all()
+    np.testing.assert_array_equal(by_depth(depth, 10_000, rng), np.arange(10_000))
+    np.testing.assert_array_equal(chosen, by_depth(depth, 500, np.random.default_rng(2)))
+
+
+def test_a_sample_by_type_keeps_shares_and_rare_types() -> None:
+    labels = np.repeat([0, 1, 2, 3], [6000, 3900, 70, 30])
+    chosen = by_type(labels, np.ones(10_000), 1000, np.random.default_rng(1))
+    assert np.bincount(labels[chosen]).tolist() == [600, 390, RARE, 30]
+    assert (np.diff(chosen) > 0).all()
+
+
+def test_whole_batches_are_held_out_where_types_allow_it() -> None:
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 3, 400)
+    batches = np.repeat([0, 1, 2], [200, 120, 80])
+    half, by_batch = halves(labels, batches, 1)
+    assert by_batch
+    assert {tuple(np.unique(half[batches == b])) for b in range(3)} == {(0,), (1,)}
+    assert half.sum() == 200
+    # A type of its own in each batch: no model could learn it from the other.
+    half, by_batch = halves(batches, batches, 1)
+    assert not by_batch
+    assert np.bincount(half[batches == 2]).tolist() == [40, 40]
+    assert not halves(labels, np.zeros(400, np.int64), 1)[1]
+
+
 # Training
 
 
@@ -234,6 +356,34 @@ def test_training_learns_types_across_a_shift(h: Hyperparameters) -> None:
     assert course["cross_entropy"][-1] < 0.5 * course["cross_entropy"][0]
     assert set(course) == {"iteration", *LOSSES}
     assert course["iteration"] == [1, *range(10, training.iterations + 1, 10)]
+
+
+@pytest.mark.parametrize("scenario", ["matched", "rna"])
+def test_gradients_equal_plain_float64_arithmetic(scenario: str, h: Hyperparameters) -> None:
+    own = replace(h, **{n: getattr(presets.load("paper", scenario), n) for n in ("alpha", "beta", "gamma", "tau")})
+    counts, y = draw(120, 1)
+    x = normalise(counts, own.scale)
+    cells = Cells(x, CPU)
+    torch.manual_seed(1)
+    network = Network(FEATURES, 3, own)
+    centres = torch.randn(3, own.dimensions)
+    z_r, z_q, z_n = cells.encode(cells.batch(torch.arange(120)), network.weight, network.bias).tensor_split(3)
+    torch.stack(objective(network, z_r, z_q, z_n, torch.from_numpy(y[:40]), centres, own).terms).sum().backward()  # type: ignore[no-untyped-call]
+    losses.add_l1_gradient(network.penalised(), own.l1_weight)
+
+    plain = Network(FEATURES, 3, own).double()
+    plain.load_state_dict(network.state_dict())
+    dense = torch.from_numpy(x.toarray()).double()
+    parts = (dense @ plain.weight + plain.bias).tensor_split(3)
+    terms = plain_terms(plain, (parts[0], parts[1], parts[2]), torch.from_numpy(y[:40]), centres.double(), own)
+    theta = torch.cat([plain.weight.flatten(), plain.classifier.weight.flatten()])
+    (torch.stack(terms).sum() + own.l1_weight * theta.abs().mean()).backward()  # type: ignore[no-untyped-call]
+    for (name, found), expected in zip(network.named_parameters(), plain.parameters(), strict=True):
+        assert found.grad is not None, name
+        assert expected.grad is not None, name
+        error = (found.grad.double() - expected.grad).norm() / expected.grad.norm()
+        # The attention's hidden bias goes into a batch normalisation, which takes its gradient away.
+        assert error < 1e-5 or expected.grad.norm() < 1e-9, (name, float(error))
 
 
 def test_training_is_byte_identical_for_a_seed_and_not_for_another(h: Hyperparameters) -> None:
@@ -280,14 +430,21 @@ def test_held_out_cells_are_each_predicted_once_by_a_model_without_them(h: Hyper
     y[y == 2] = 1
     y[7] = 2
     short = replace(h, iterations=60)
-    scores, truth = held_out_logits(counts, False, y, 3, "rna", None, short, 1, CPU)
+    one_batch = np.zeros(121, np.int64)
+
+    def held_out(labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        found = held_out_logits(counts, False, labels, 3, one_batch, "rna", None, short, 1, CPU)
+        assert not found.by_batch
+        return found.logits, found.labels
+
+    scores, truth = held_out(y)
     assert scores.shape == (120, 3)
     assert np.isfinite(scores).all()
     assert sorted(truth) == sorted(y[y < 2])
     assert (scores.argmax(axis=1) == truth).mean() > 0.9
     # Labels that say nothing can be predicted only by a model that saw them.
     shuffled = np.random.default_rng(1).permutation(y)
-    scores, truth = held_out_logits(counts, False, shuffled, 3, "rna", None, short, 1, CPU)
+    scores, truth = held_out(shuffled)
     assert (scores.argmax(axis=1) == truth).mean() < np.bincount(y).max() / len(y) + 0.1
 
 
@@ -400,8 +557,8 @@ def test_the_gate_warns_with_its_reason() -> None:
 def fitted(h: Hyperparameters) -> Fit:
     (reference, y), (query, _) = draw(120, 1), draw(90, 2)
     return fit(
-        reference, False, y, 3, [query[:40], query[40:]], [False, False], [None, None], "rna", "rna",
-        replace(h, iterations=20), target_error=0.05, threshold=None, seed=3, device=CPU,
+        Reference(reference, y, 3, np.zeros(120, np.int64)), [Query(query[:40]), Query(query[40:])], ("rna", "rna"),
+        replace(h, iterations=20), target_error=0.05, threshold=None, seed=3,
     )  # fmt: skip
 
 
@@ -514,9 +671,31 @@ def train_arguments(folder: Path, out: str, *more: object) -> tuple[object, ...]
     )  # fmt: skip
 
 
-def predict_arguments(folder: Path, out: str, *more: object) -> tuple[object, ...]:
-    query = folder / "pair" / "queries" / "q.h5ad"
-    return ("predict", "--bundle", folder / "model", "--query", query, "--outdir", folder / out, *more)
+def predict_arguments(folder: Path, out: str, *more: object, block: int = 50) -> list[tuple[object, ...]]:
+    """What annotates a query, in blocks of cells, with results in `out`."""
+    query, fit = folder / "pair" / "queries" / "q.h5ad", folder / out / "query_fit"
+    both = ("--bundle", folder / "model", "--query", query)
+    begins = range(0, ad.read_h5ad(query).n_obs, block)
+    parts = [folder / out / f"part_{begin}" for begin in begins]
+    return [
+        ("fit-query", *both, "--out", fit, *more),
+        *(
+            ("predict", *both, "--fit", fit, "--begin", begin, "--cells", block, "--out", part)
+            for begin, part in zip(begins, parts, strict=True)
+        ),
+        ("annotate", *both, "--fit", fit, "--parts", *reversed(parts), "--outdir", folder / out),
+    ]
+
+
+@pytest.fixture
+def annotate(run_verb: Callable[..., None]) -> Callable[..., None]:
+    """Annotate the query of a folder, as the workflow does."""
+
+    def run(*arguments: Any, **options: Any) -> None:
+        for call in predict_arguments(*arguments, **options):
+            run_verb(*call)
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -540,8 +719,8 @@ def test_the_same_training_leaves_the_same_bytes(run_folder: Path, run_verb: Cal
     assert (run_folder / "model" / weights).read_bytes() != (run_folder / "other" / weights).read_bytes()
 
 
-def test_predictions_follow_the_bundle(run_folder: Path, run_verb: Callable[..., None]) -> None:
-    run_verb(*predict_arguments(run_folder, "p"))
+def test_predictions_follow_the_bundle(run_folder: Path, annotate: Callable[..., None]) -> None:
+    annotate(run_folder, "p")
     table = pd.read_csv(run_folder / "p" / "predictions.csv", keep_default_na=False)
     model = bundle.read(run_folder / "model")
     query = ad.read_h5ad(run_folder / "pair" / "queries" / "q.h5ad")
@@ -556,21 +735,21 @@ def test_predictions_follow_the_bundle(run_folder: Path, run_verb: Callable[...,
     annotated = ad.read_h5ad(run_folder / "p" / "annotated.h5ad")
     assert annotated.obs["predicted"].tolist() == table["predicted"].tolist()
     assert annotated.obsm["X_cellpredx"].shape == (60, 8)
-    run_verb(*predict_arguments(run_folder, "none", "--unknown-threshold", 1.1))
+    annotate(run_folder, "none", "--unknown-threshold", 1.1)
     assert set(pd.read_csv(run_folder / "none" / "predictions.csv")["predicted_or_unknown"]) == {"Unknown"}
-    run_verb(*predict_arguments(run_folder, "loose", "--target-error", 0.9))
-    loose = json.loads((run_folder / "loose" / "domain_gap.json").read_text())["threshold"]
+    annotate(run_folder, "loose", "--target-error", 0.9)
+    loose = json.loads((run_folder / "loose" / "query_fit" / "domain_gap.json").read_text())["threshold"]
     assert loose == model.calibration.confidence.min()
 
 
 def test_a_cell_without_counts_is_unknown_and_warned_of(
-    tmp_path: Path, run_folder: Path, run_verb: Callable[..., None]
+    tmp_path: Path, run_folder: Path, annotate: Callable[..., None]
 ) -> None:
     shutil.copytree(run_folder / "model", tmp_path / "model")
     counts = draw(30, 2)[0].toarray()
     counts[4] = 0
     write_h5ad(sample("q", sp.csr_matrix(counts)), tmp_path / "pair" / "queries" / "q.h5ad")
-    run_verb(*predict_arguments(tmp_path, "p", "--unknown-threshold", 0))
+    annotate(tmp_path, "p", "--unknown-threshold", 0)
     table = pd.read_csv(tmp_path / "p" / "predictions.csv", keep_default_na=False)
     assert table.loc[table["predicted_or_unknown"] == "Unknown", "barcode"].tolist() == ["q4"]
     assert table.loc[4, "warning"] == "no counts on the model's features"
@@ -578,13 +757,13 @@ def test_a_cell_without_counts_is_unknown_and_warned_of(
 
 @pytest.mark.parametrize("cells", [1, 3])
 def test_a_few_cells_can_be_predicted(
-    tmp_path: Path, run_folder: Path, run_verb: Callable[..., None], cells: int
+    tmp_path: Path, run_folder: Path, annotate: Callable[..., None], cells: int
 ) -> None:
     shutil.copytree(run_folder / "model", tmp_path / "model")
     write_h5ad(sample("q", draw(cells, 2)[0]), tmp_path / "pair" / "queries" / "q.h5ad")
-    run_verb(*predict_arguments(tmp_path, "p"))
+    annotate(tmp_path, "p")
     assert len(pd.read_csv(tmp_path / "p" / "predictions.csv")) == cells
-    assert json.loads((tmp_path / "p" / "domain_gap.json").read_text())["auc"] is None
+    assert json.loads((tmp_path / "p" / "query_fit" / "domain_gap.json").read_text())["auc"] is None
 
 
 BLOCKED = """
@@ -599,15 +778,15 @@ sys.exit(max(main(arguments) for arguments in json.loads(sys.argv[1])))
 """
 
 
-def test_prediction_and_explanation_need_no_torch(run_folder: Path, run_verb: Callable[..., None]) -> None:
-    run_verb(*predict_arguments(run_folder, "with"))
+def test_prediction_and_explanation_need_no_torch(run_folder: Path, annotate: Callable[..., None]) -> None:
+    annotate(run_folder, "with", block=60)
     annotated, out = run_folder / "without" / "annotated.h5ad", run_folder / "determinants.csv"
     explain = ("explain", "--bundle", run_folder / "model", "--annotated", annotated, "--out", out)
-    calls = json.dumps([[str(a) for a in call] for call in (predict_arguments(run_folder, "without"), explain)])
+    calls = json.dumps([[str(a) for a in call] for call in (*predict_arguments(run_folder, "without"), explain)])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     done = subprocess.run([sys.executable, "-c", BLOCKED, calls], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    for name in ("predictions.csv", "domain_gap.json"):
+    for name in ("predictions.csv", "query_fit/domain_gap.json"):
         assert (run_folder / "with" / name).read_bytes() == (run_folder / "without" / name).read_bytes()
     assert set(pd.read_csv(out)["cell_type"]) == set(TYPES)
 
@@ -638,7 +817,8 @@ def test_reference_cells_without_a_label_are_left_out_and_told(tmp_path: Path, r
     report = json.loads((tmp_path / "model.json").read_text())
     assert sum(report["labels"].values()) == 80
     assert report["warnings"][0].startswith("10 of 90 reference cells have no label")
-    assert "trained on 50 of 80 reference cells" in report["warnings"][1]
+    assert "trained on 50 of 60 query cells; all are annotated" in report["warnings"][1]
+    assert report["trained_cells"] == {"reference": 80, "query": 50}
     assert report["threshold"] == 0.5
     assert report["losses"]["iteration"][0] == 1
     assert set(report["losses"]) == {"iteration", *LOSSES}

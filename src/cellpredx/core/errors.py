@@ -4,14 +4,15 @@
 class UserError(Exception):
     """A mistake in the user's input: what is wrong, where, and what would be right.
 
-    The command prints it without a traceback and exits with 1.
+    The command prints it without a traceback and exits with `code`.
     """
 
-    def __init__(self, what: str, where: str | None = None, remedy: str | None = None) -> None:
+    def __init__(self, what: str, where: str | None = None, remedy: str | None = None, *, code: int = 1) -> None:
         super().__init__(what)
         self.what = what
         self.where = where
         self.remedy = remedy
+        self.code = code
 
     def __str__(self) -> str:
         lines = [f"ERROR: {self.what}"]

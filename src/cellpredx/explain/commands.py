@@ -15,20 +15,20 @@ def register(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the determinant features of every predicted type."""
-    import anndata as ad
     import numpy as np
 
     from cellpredx.core.files import write_csv
-    from cellpredx.explain.determinants import determinants
+    from cellpredx.explain.determinants import Determinants
+    from cellpredx.matrix.stored import StoredMatrix
     from cellpredx.model import bundle
     from cellpredx.model.normalise import model_input
 
     model = bundle.read(args.bundle)
-    query = ad.read_h5ad(args.annotated)
-    x = model_input(query.X, query.uns["cellpredx"], model.info["hyperparameters"])
     number = {name: k for k, name in enumerate(model.labels)}
-    predicted = np.array([number[str(name)] for name in query.obs["predicted"]])
-    table = determinants(
-        x, model.folded_weight, model.folded_bias, predicted, model.labels, list(model.features.index.astype(str))
-    )
-    write_csv(table, args.out)
+    found = Determinants(model.folded_weight, model.folded_bias)
+    with StoredMatrix(args.annotated) as stored:
+        predicted = np.array([number[str(name)] for name in stored.obs["predicted"]], np.int64)
+        for begin, block in stored.blocks(entries=1 << 22):
+            x = model_input(block, stored.about, model.info["hyperparameters"])
+            found.add(x, predicted[begin : begin + block.shape[0]])
+    write_csv(found.table(model.labels, list(model.features.index.astype(str))), args.out)

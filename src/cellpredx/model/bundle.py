@@ -1,6 +1,8 @@
 """The model bundle: one folder with everything that prediction needs, every file with its checksum."""
 
+import platform
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,14 @@ class Bundle:
     info: dict[str, Any]
 
 
+def _versions() -> dict[str, str]:
+    """Return the versions of what makes the numbers of a bundle."""
+    return {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in ("numpy", "scipy", "torch")},
+    }
+
+
 def write(
     folder: str | Path, fit: Fit, features: pd.DataFrame, labels: list[str], h: Hyperparameters, info: dict[str, Any]
 ) -> None:
@@ -70,6 +80,7 @@ def write(
             {
                 "format": FORMAT,
                 "version": __version__,
+                "made_with": _versions(),
                 **info,
                 "labels": labels,
                 "hyperparameters": asdict(h),

@@ -1,8 +1,14 @@
-"""Verbs of the model: train, predict."""
+"""Verbs of the model: train, fit-query, predict, annotate."""
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cellpredx.matrix.stored import StoredMatrix
+    from cellpredx.model.fit import Query, Reference
+
+TARGET_ERROR = 0.05
 
 
 def register(verbs: Any) -> None:
@@ -22,13 +28,30 @@ def register(verbs: Any) -> None:
     parser.add_argument("--training", default="training.json")
     parser.set_defaults(run=run_train)
 
-    parser = verbs.add_parser("predict", help="annotate a query with a bundle -> predictions.csv, annotated.h5ad")
+    parser = verbs.add_parser("fit-query", help="what prediction needs of a whole query -> query_fit, domain_gap.json")
     parser.add_argument("--bundle", required=True)
     parser.add_argument("--query", required=True, help=".h5ad on the bundle's features")
     parser.add_argument("--target-error", type=float)
     parser.add_argument("--unknown-threshold", type=float)
-    parser.add_argument("--outdir", default=".")
+    parser.add_argument("--out", default="query_fit")
+    parser.set_defaults(run=run_fit_query)
+
+    parser = verbs.add_parser("predict", help="predict a block of a query's cells -> a part of its predictions")
+    parser.add_argument("--bundle", required=True)
+    parser.add_argument("--query", required=True, help=".h5ad on the bundle's features")
+    parser.add_argument("--fit", required=True, help="folder that `fit-query` wrote")
+    parser.add_argument("--begin", type=int, default=0, help="number of the block's first cell, from 0")
+    parser.add_argument("--cells", type=int, help="cells of the block; all where it is not given")
+    parser.add_argument("--out", default="part")
     parser.set_defaults(run=run_predict)
+
+    parser = verbs.add_parser("annotate", help="join the parts of a query -> predictions.csv, annotated.h5ad")
+    parser.add_argument("--bundle", required=True)
+    parser.add_argument("--query", required=True)
+    parser.add_argument("--fit", required=True)
+    parser.add_argument("--parts", nargs="+", required=True, help="folders that `predict` wrote")
+    parser.add_argument("--outdir", default=".")
+    parser.set_defaults(run=run_annotate)
 
 
 def run_train(args: argparse.Namespace) -> None:
@@ -39,114 +62,60 @@ def run_train(args: argparse.Namespace) -> None:
     # Threads that wait by spinning slow a shared node down, and themselves most of all.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-    import anndata as ad
     import numpy as np
-    import pandas as pd
     import torch
 
-    from cellpredx.core.errors import UserError
     from cellpredx.core.files import read_json, write_json
     from cellpredx.model import bundle, presets
-    from cellpredx.model.device import choose
+    from cellpredx.model.device import first_that_fits, places
     from cellpredx.model.fit import fit
-    from cellpredx.model.normalise import is_log1p
 
     begin = time.monotonic()
     torch.set_num_threads(args.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    device = choose(args.device)
+    candidates = places(args.device)
     folder = Path(args.pair)
     pair = read_json(folder / "pair.json")
     h = presets.override(presets.load(args.preset, pair["scenario"]), args.hyperparameters)
-    reference = ad.read_h5ad(folder / "reference.h5ad")
-    queries = [ad.read_h5ad(folder / "queries" / f"{sample}.h5ad") for sample in pair["queries"]]
-    graphs = [folder / "graphs" / f"{sample}.h5ad" for sample in pair["queries"]]
-    warnings: list[str] = []
-
-    tables = []
-    for entry in args.labels:
-        sample, _, path = entry.partition("=")
-        tables.append(pd.read_csv(path, dtype=str, keep_default_na=False).assign(sample=sample))
-    table = pd.concat(tables).set_index(["sample", "barcode"])["cell_type"]
-    keys = pd.MultiIndex.from_arrays([reference.obs["sample"].astype(str), reference.obs["barcode"].astype(str)])
-    known = keys.isin(table.index)
-    if not known.any():
-        raise UserError(
-            f"none of the {reference.n_obs:,} reference cells has a label",
-            ", ".join(pair["references"]),
-            f"the labels name cells such as {table.index[0][1]!r}, the matrix such as {keys[0][1]!r}",
-        )
-    if not known.all():
-        warnings.append(
-            f"{int((~known).sum()):,} of {reference.n_obs:,} reference cells have no label and were left out"
-        )
-        reference = reference[known].copy()
-    names = table.loc[keys[known]].to_numpy(dtype=str)
-    labels, y = np.unique(names, return_inverse=True)
-    if len(labels) < 2:
-        raise UserError(
-            f"the reference has one label only: {str(labels[0])!r}", None, "give a reference of two types or more"
-        )
-    single = labels[np.bincount(y) == 1]
-    if len(single):
-        warnings.append(f"types with one reference cell, left out of calibration: {', '.join(single)}")
-
-    for query, name in zip(queries, pair["queries"], strict=True):
-        if query.n_obs < 3:
-            raise UserError(
-                f"query {name} has {query.n_obs} cells: too few to train with", None, "annotate it with --model"
-            )
     rng = np.random.default_rng(args.seed)
+    reference, types, sizes, about = _reference(folder, pair, args.labels, args.max_train_cells, rng)
+    queries, described = _queries(folder, pair, args.max_train_cells, rng)
+    warnings = about.pop("warnings") + described.pop("warnings")
+    cells = [len(reference.labels), sum(q.counts.shape[0] for q in queries)]
+    if min(cells) < h.batch_size:
+        warnings.append(f"a batch has {min(cells):,} cells, all that there are, in place of {h.batch_size}")
 
-    def sample_rows(cells: int, most: int) -> Any:
-        return np.sort(rng.choice(cells, most, replace=False)) if cells > most else slice(None)
-
-    rows = sample_rows(reference.n_obs, args.max_train_cells)
-    if not isinstance(rows, slice):
-        warnings.append(f"trained on {args.max_train_cells:,} of {reference.n_obs:,} reference cells")
-        rows = np.union1d(rows, np.unique(y, return_index=True)[1])
-    share = min(1.0, args.max_train_cells / sum(q.n_obs for q in queries))
-    query_rows = [sample_rows(q.n_obs, max(2, int(share * q.n_obs))) for q in queries]
-    if share < 1:
-        warnings.append(f"trained on {share:.0%} of the query cells; all are annotated")
-    totals = np.asarray(reference.X.sum(axis=0)).ravel()
-    if not (totals > 0).any() or np.ptp(reference.X[:1000].toarray()) == 0:
-        raise UserError("the reference's features are constant", None, "give a matrix of counts")
-
-    fitted = fit(
-        reference.X[rows],
-        is_log1p(reference.uns["cellpredx"]),
-        y[rows].astype(np.int64),
-        len(labels),
-        [q.X[r] for q, r in zip(queries, query_rows, strict=True)],
-        [is_log1p(q.uns["cellpredx"]) for q in queries],
-        [ad.read_h5ad(p).X[r] if p.is_file() else None for p, r in zip(graphs, query_rows, strict=True)],
-        pair["reference_modality"],
-        pair["query_modality"],
-        h,
-        target_error=args.target_error or 0.05,
-        threshold=args.unknown_threshold,
-        seed=args.seed,
-        device=device,
+    fitted, place, tried = first_that_fits(
+        candidates,
+        lambda place: fit(
+            reference,
+            queries,
+            (pair["reference_modality"], pair["query_modality"]),
+            h,
+            target_error=args.target_error or TARGET_ERROR,
+            threshold=args.unknown_threshold,
+            seed=args.seed,
+            place=place,
+        ),
     )
-    recipe = {k: v for k, v in queries[0].uns["cellpredx"].items() if k not in ("sample", "version")}
-    features = reference.var[[c for c in ("gene_id", "gene_name", "chrom", "start", "end") if c in reference.var]]
     bundle.write(
         args.bundle,
         fitted,
-        features,
-        labels.tolist(),
+        about["features"],
+        types,
         h,
         {
             "scenario": pair["scenario"],
             "reference_modality": pair["reference_modality"],
             "query_modality": pair["query_modality"],
             "references": pair["references"],
-            "recipe": recipe,
+            "recipe": described["recipe"],
             "preset": args.preset,
             "seed": args.seed,
             "threads": args.threads,
-            "device": device.type,
+            "max_train_cells": args.max_train_cells,
+            "device": place.device.type,
+            "content": {**about["content"], "queries": described["content"]},
         },
     )
     calibration = fitted.calibration
@@ -156,90 +125,259 @@ def run_train(args: argparse.Namespace) -> None:
             "group": pair["group"],
             "preset": args.preset,
             "hyperparameters": vars(h),
-            "labels": dict(zip(labels.tolist(), np.bincount(y).tolist(), strict=True)),
+            "labels": dict(zip(types, sizes, strict=True)),
+            "trained_cells": {"reference": cells[0], "query": cells[1]},
             "iterations": fitted.training.iterations,
             "stopped": fitted.training.stopped,
-            "device": device.type,
+            "device": place.device.type,
             "seconds": round(time.monotonic() - begin, 1),
             "temperature": calibration.temperature,
             "threshold": calibration.threshold,
             "target_error": calibration.target_error,
+            "held_out_by_batch": fitted.held_out_by_batch,
             "held_out_cells": calibration.held_out_cells,
             "held_out_accuracy": calibration.held_out_accuracy,
             "held_out_coverage": calibration.held_out_coverage,
             "losses": fitted.training.log,
-            "warnings": warnings,
+            "warnings": warnings + tried,
         },
         args.training,
     )
 
 
+def _reference(
+    folder: Path, pair: dict[str, Any], labels: list[str], most: int, rng: Any
+) -> "tuple[Reference, list[str], list[int], dict[str, Any]]":
+    """Return the reference as training reads it, its types and their cells, and features, content and warnings."""
+    import numpy as np
+
+    from cellpredx.core.errors import UserError
+    from cellpredx.matrix.stored import StoredMatrix, is_constant
+    from cellpredx.model.fit import Reference
+    from cellpredx.model.normalise import is_log1p
+    from cellpredx.model.subsample import by_type
+    from cellpredx.reference.labels import labels_of
+
+    warnings = []
+    with StoredMatrix(folder / "reference.h5ad") as stored:
+        names = labels_of(labels, stored.obs)
+        known = np.flatnonzero(names != "")
+        if len(known) < len(names):
+            left = len(names) - len(known)
+            warnings.append(f"{left:,} of {len(names):,} reference cells have no label and were left out")
+        types, y = np.unique(names[known], return_inverse=True)
+        if len(types) < 2:
+            raise UserError(
+                f"the reference has one label only: {str(types[0])!r}", None, "give a reference of two types or more"
+            )
+        sizes = np.bincount(y)
+        single = types[sizes == 1]
+        if len(single):
+            warnings.append(f"types with one reference cell, left out of calibration: {', '.join(single)}")
+        content, depth = _content(stored)
+        chosen = by_type(y, depth[known], most, rng)
+        if len(chosen) < len(known):
+            warnings.append(f"trained on {len(chosen):,} of {len(known):,} reference cells")
+        counts = stored.take(known[chosen])
+        if is_constant(counts):
+            raise UserError(
+                "every reference cell has the same value in each feature: nothing can be learnt",
+                ", ".join(pair["references"]),
+                "give a matrix of counts",
+            )
+        batches = np.unique(stored.obs["batch"].astype(str).to_numpy()[known[chosen]], return_inverse=True)[1]
+        columns = [c for c in ("gene_id", "gene_name", "chrom", "start", "end") if c in stored.var]
+        about = {
+            "features": stored.var[columns],
+            "content": {"reference": content, "labels": _digest(names)},
+            "warnings": warnings,
+        }
+        reference = Reference(counts, y[chosen].astype(np.int64), len(types), batches, is_log1p(stored.about))
+    return reference, types.tolist(), sizes.tolist(), about
+
+
+def _queries(folder: Path, pair: dict[str, Any], most: int, rng: Any) -> "tuple[list[Query], dict[str, Any]]":
+    """Return the queries as training reads them; recipe, content and warnings."""
+    from contextlib import ExitStack
+
+    from cellpredx.core.errors import UserError
+    from cellpredx.matrix.stored import StoredMatrix
+    from cellpredx.model.fit import Query
+    from cellpredx.model.normalise import is_log1p
+    from cellpredx.model.subsample import by_depth
+
+    queries, content, warnings = [], {}, []
+    with ExitStack() as stack:
+        stored = [stack.enter_context(StoredMatrix(folder / "queries" / f"{name}.h5ad")) for name in pair["queries"]]
+        cells = [matrix.shape[0] for matrix in stored]
+        for matrix, name in zip(stored, pair["queries"], strict=True):
+            if matrix.shape[0] < 3:
+                raise UserError(
+                    f"query {name} has {matrix.shape[0]} cells: too few to train with", None, "annotate it with --model"
+                )
+            content[name], depth = _content(matrix)
+            chosen = by_depth(depth, max(3, most * matrix.shape[0] // sum(cells)), rng)
+            graph = None
+            path = folder / "graphs" / f"{name}.h5ad"
+            if path.is_file():
+                graph = stack.enter_context(StoredMatrix(path)).take(chosen)
+            queries.append(Query(matrix.take(chosen), graph, is_log1p(matrix.about)))
+        recipe = {k: v for k, v in stored[0].about.items() if k not in ("sample", "version")}
+    if sum(cells) > most:
+        used = sum(query.counts.shape[0] for query in queries)
+        warnings.append(f"trained on {used:,} of {sum(cells):,} query cells; all are annotated")
+    return queries, {"recipe": recipe, "content": content, "warnings": warnings}
+
+
+def _digest(names: Any) -> str:
+    import hashlib
+
+    return hashlib.sha256("\n".join(map(str, names)).encode()).hexdigest()
+
+
+def _content(stored: "StoredMatrix") -> tuple[str, Any]:
+    """Return the SHA-256 of a matrix's features and values, whatever its cells are called, and the counts a cell."""
+    import hashlib
+
+    import numpy as np
+
+    digests = [hashlib.sha256(_digest(stored.var.index).encode()) for _ in range(3)]
+    depth = []
+    for _, block in stored.blocks():
+        for digest, part in zip(digests, (np.diff(block.indptr), block.indices, block.data), strict=True):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        depth.append(np.asarray(block.sum(axis=1, dtype=np.float64)).ravel())
+    whole = hashlib.sha256("".join(digest.hexdigest() for digest in digests).encode()).hexdigest()
+    return whole, np.concatenate(depth) if depth else np.zeros(0)
+
+
+def run_fit_query(args: argparse.Namespace) -> None:
+    """Measure the domain gap of a whole query, and settle when its cells are Unknown."""
+    import numpy as np
+
+    from cellpredx.core.files import atomic, write_json
+    from cellpredx.matrix.stored import StoredMatrix
+    from cellpredx.model import bundle
+    from cellpredx.model.calibration import find_threshold
+    from cellpredx.model.domain_gap import MAX_CELLS, domain_gap
+    from cellpredx.model.normalise import model_input
+    from cellpredx.model.prediction import embed, logits, predict
+
+    model = bundle.read(args.bundle)
+    calibration, h = model.calibration, model.info["hyperparameters"]
+    on, threshold = "confidence", calibration.threshold
+    if args.unknown_threshold is not None:
+        threshold = args.unknown_threshold
+    elif args.target_error is not None:
+        threshold = find_threshold(calibration.confidence, calibration.correct, args.target_error)
+    elif h["unknown_below"] > 0:
+        on, threshold = "paper_confidence", h["unknown_below"]
+    with StoredMatrix(args.query) as stored:
+        cells = stored.shape[0]
+        sample = np.sort(np.random.default_rng(0).permutation(cells)[:MAX_CELLS])
+        total, embedding = 0.0, []
+        for begin, block in stored.blocks():
+            x = model_input(block, stored.about, h)
+            total += float(
+                predict(logits(x, model.folded_weight, model.folded_bias), calibration.temperature).confidence.sum()
+            )
+            low, high = np.searchsorted(sample, (begin, begin + block.shape[0]))
+            embedding.append(embed(x[sample[low:high] - begin], model.encoder_weight, model.encoder_bias))
+    gap = domain_gap(
+        model.reference_embedding, np.concatenate(embedding), total / cells, calibration.held_out_confidence
+    )
+    with atomic(args.out) as part:
+        part.mkdir()
+        write_json({**gap, "threshold": threshold, "threshold_on": on}, part / "domain_gap.json")
+        write_json({"cells": cells, "bundle_sha256": model.info["files"]["weights.safetensors"]}, part / "query.json")
+
+
 def run_predict(args: argparse.Namespace) -> None:
-    """Write predictions.csv, domain_gap.json and annotated.h5ad of one query."""
-    import anndata as ad
+    """Write the predictions and the embedding of a block of a query's cells; no torch is loaded."""
+    import numpy as np
+    import pandas as pd
+
+    from cellpredx.core.files import atomic, read_json, write_csv
+    from cellpredx.matrix.stored import StoredMatrix
+    from cellpredx.model import bundle
+    from cellpredx.model.normalise import model_input
+    from cellpredx.model.prediction import PAPER_THRESHOLD, embed, logits, predict
+
+    model = bundle.read(args.bundle)
+    gap = read_json(Path(args.fit) / "domain_gap.json")
+    labels = np.array(model.labels, dtype=object)
+    tables, embeddings = [], []
+    with StoredMatrix(args.query) as stored:
+        end = stored.shape[0] if args.cells is None else min(stored.shape[0], args.begin + args.cells)
+        for begin, block in stored.blocks(args.begin, end):
+            x = model_input(block, stored.about, model.info["hyperparameters"])
+            result = predict(logits(x, model.folded_weight, model.folded_bias), model.calibration.temperature)
+            empty = np.asarray(block.sum(axis=1)).ravel() == 0
+            warning = np.where(empty, "no counts on the model's features", "")
+            if gap["level"] == "warn":
+                warning = np.where(empty, warning, "domain gap")
+            predicted = labels[result.predicted]
+            known = (getattr(result, gap["threshold_on"]) >= gap["threshold"]) & ~empty
+            table = pd.DataFrame(
+                {
+                    "barcode": stored.obs.index[begin : begin + len(predicted)].astype(str),
+                    "predicted": predicted,
+                    "predicted_or_unknown": np.where(known, predicted, "Unknown"),
+                    "confidence": result.confidence,
+                    "margin": result.margin,
+                    "novelty": result.novelty,
+                    "unknown_paper": result.paper_confidence < PAPER_THRESHOLD,
+                    "warning": warning,
+                }
+            )
+            probabilities = pd.DataFrame(result.p, columns=[f"p_{name}" for name in model.labels])
+            tables.append(pd.concat([table, probabilities], axis=1))
+            embeddings.append(embed(x, model.encoder_weight, model.encoder_bias))
+    with atomic(args.out) as part:
+        part.mkdir()
+        write_csv(pd.concat(tables), part / "predictions.csv", digits=9)
+        np.save(part / "embedding.npy", np.concatenate(embeddings))
+
+
+def run_annotate(args: argparse.Namespace) -> None:
+    """Join a query's parts: predictions.csv, and its matrix with them as annotated.h5ad."""
     import numpy as np
     import pandas as pd
 
     from cellpredx import __version__
-    from cellpredx.core.files import write_csv, write_json
-    from cellpredx.matrix.sample_matrix import write_h5ad
+    from cellpredx.core.files import read_csv, read_json, together
+    from cellpredx.matrix.stored import copy_with
     from cellpredx.model import bundle
-    from cellpredx.model.calibration import find_threshold
-    from cellpredx.model.domain_gap import domain_gap
-    from cellpredx.model.normalise import model_input
-    from cellpredx.model.prediction import PAPER_THRESHOLD, logits, predict
 
     model = bundle.read(args.bundle)
-    query = ad.read_h5ad(args.query)
-    x = model_input(query.X, query.uns["cellpredx"], model.info["hyperparameters"])
-    result = predict(logits(x, model.folded_weight, model.folded_bias), model.calibration.temperature)
-    embedding = np.asarray(x @ model.encoder_weight.T, dtype=np.float32) + model.encoder_bias
-
-    threshold = model.calibration.threshold
-    if args.unknown_threshold is not None:
-        threshold = args.unknown_threshold
-    elif args.target_error is not None:
-        threshold = find_threshold(model.calibration.confidence, model.calibration.correct, args.target_error)
-    labels = np.array(model.labels, dtype=object)
-    predicted = labels[result.predicted]
-    gap = domain_gap(
-        model.reference_embedding, embedding, float(result.confidence.mean()), model.calibration.held_out_confidence
-    )
-    empty = np.asarray(query.X.sum(axis=1)).ravel() == 0
-    warning = np.where(empty, "no counts on the model's features", "")
-    if gap["level"] == "warn":
-        warning = np.where(empty, warning, "domain gap")
-    known = (result.confidence >= threshold) & ~empty
-    table = pd.DataFrame(
-        {
-            "barcode": query.obs_names.astype(str),
-            "predicted": predicted,
-            "predicted_or_unknown": np.where(known, predicted, "Unknown"),
-            "confidence": result.confidence,
-            "margin": result.margin,
-            "novelty": result.novelty,
-            "unknown_paper": result.paper_confidence < PAPER_THRESHOLD,
-            "warning": warning,
+    gap = read_json(Path(args.fit) / "domain_gap.json")
+    parts = sorted(map(Path, args.parts), key=lambda path: int(path.name.rpartition("_")[2] or 0))
+    with together(args.outdir) as scratch:
+        predictions = scratch / "predictions.csv"
+        with open(predictions, "wb") as joined:
+            for number, path in enumerate(parts):
+                with open(path / "predictions.csv", "rb") as handle:
+                    header = handle.readline()
+                    joined.write(b"" if number else header)
+                    while chunk := handle.read(1 << 24):
+                        joined.write(chunk)
+        columns = ["predicted", "predicted_or_unknown", "confidence", "margin", "novelty", "warning"]
+        texts = ("barcode", "predicted", "predicted_or_unknown", "warning")
+        table = read_csv(predictions, texts)
+        if len(table) != read_json(Path(args.fit) / "query.json")["cells"]:
+            raise RuntimeError(f"{len(table)} cells in the parts of the predictions")
+        obs = {
+            name: pd.Categorical(table[name]) if name.startswith("predicted") else table[name].to_numpy()
+            for name in columns
         }
-    )
-    outdir = Path(args.outdir)
-    probabilities = pd.DataFrame(result.p, columns=[f"p_{name}" for name in model.labels])
-    write_csv(pd.concat([table, probabilities], axis=1), outdir / "predictions.csv", digits=9)
-    write_json({**gap, "threshold": threshold}, outdir / "domain_gap.json")
-
-    for name in ("predicted", "predicted_or_unknown", "confidence", "margin", "novelty", "warning"):
-        query.obs[name] = table[name].to_numpy()
-    query.obs["predicted"] = pd.Categorical(query.obs["predicted"])
-    query.obs["predicted_or_unknown"] = pd.Categorical(query.obs["predicted_or_unknown"])
-    query.obsm["X_cellpredx"] = embedding
-    query.uns["cellpredx"] = {
-        **query.uns["cellpredx"],
-        "annotated_by": __version__,
-        "bundle_sha256": model.info["files"]["weights.safetensors"],
-        "scenario": model.info["scenario"],
-        "preset": model.info["preset"],
-        "references": model.info["references"],
-        "threshold": threshold,
-        "domain_gap_auc": gap["auc"],
-    }
-    write_h5ad(query, outdir / "annotated.h5ad")
+        embedding = np.concatenate([np.load(path / "embedding.npy") for path in parts])
+        about = {
+            "annotated_by": __version__,
+            "bundle_sha256": model.info["files"]["weights.safetensors"],
+            "scenario": model.info["scenario"],
+            "preset": model.info["preset"],
+            "references": model.info["references"],
+            "threshold": gap["threshold"],
+            "domain_gap_auc": np.nan if gap["auc"] is None else gap["auc"],
+        }
+        copy_with(args.query, scratch / "annotated.h5ad", obs, {"X_cellpredx": embedding}, about)

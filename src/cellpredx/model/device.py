@@ -1,14 +1,38 @@
-"""Which device training runs on."""
+"""Where training runs, and what happens when the memory there is too small."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 from cellpredx.core.errors import UserError
 
+OUT_OF_MEMORY = 175
+T = TypeVar("T")
 
-def choose(device: str) -> torch.device:
-    """Return the device for auto, cpu or cuda; `auto` takes a GPU where there is one.
 
-    Raises UserError where a GPU is asked for and none is there.
+@dataclass(frozen=True)
+class Place:
+    """A device, and whether the cells' features are resident on it or streamed to it, a batch at a time."""
+
+    device: torch.device
+    resident: bool = True
+
+    def __str__(self) -> str:
+        if self.device.type == "cpu":
+            return "the CPU"
+        return f"the GPU, features {'resident' if self.resident else 'streamed'}"
+
+
+CPU = Place(torch.device("cpu"))
+
+
+def places(device: str) -> list[Place]:
+    """Return where training may run for auto, cpu or cuda, the first choice first.
+
+    A GPU with the features resident on it, then streamed to it, and for `auto` then the CPU. Raises UserError where a
+    GPU is asked for and none is there.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError(
@@ -16,4 +40,29 @@ def choose(device: str) -> torch.device:
             None,
             "run with -profile gpu on a node with an NVIDIA GPU and driver, or with --device auto or cpu",
         )
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    if device == "cpu" or not torch.cuda.is_available():
+        return [CPU]
+    gpu = torch.device("cuda")
+    return [Place(gpu), Place(gpu, resident=False), *([CPU] if device == "auto" else [])]
+
+
+def first_that_fits(candidates: list[Place], run: Callable[[Place], T]) -> tuple[T, Place, list[str]]:
+    """Return what `run` gives at the first place whose memory suffices, that place, and a warning for each before it.
+
+    Each try starts from the beginning, so that the result is that of its place. Raises UserError with exit code 175,
+    which the workflow retries, where none suffices.
+    """
+    warnings: list[str] = []
+    for place in candidates:
+        try:
+            return run(place), place, warnings
+        except torch.OutOfMemoryError:
+            warnings.append(f"the memory was too small on {place}")
+        if place.device.type == "cuda":
+            torch.cuda.empty_cache()
+    raise UserError(
+        "; ".join(warnings),
+        None,
+        "give the task a GPU with more memory, or fewer cells by --max_train_cells, or train with --device auto",
+        code=OUT_OF_MEMORY,
+    )

@@ -1,12 +1,19 @@
-"""Input features on the device where training runs, and products with them that leave sparse ones sparse."""
+"""Input features where training reads them, and products with them that leave sparse ones sparse."""
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
+
+from cellpredx.model.device import Place
+
+# Above this share of non-zeros a dense product is the faster one on a CPU.
+DENSE = 0.2
+DENSE_BYTES = 2 << 30
 
 
 def _times(rows: sp.csr_matrix, dense: torch.Tensor) -> torch.Tensor:
@@ -25,44 +32,91 @@ def _times(rows: sp.csr_matrix, dense: torch.Tensor) -> torch.Tensor:
     return matrix @ dense
 
 
+def _transposed_times(rows: sp.csr_matrix, dense: torch.Tensor, threads: ThreadPoolExecutor) -> torch.Tensor:
+    """Return rows^T @ dense, the columns of `dense` in two parts side by side: the result is that of one part.
+
+    The transposed matrix is only a view: to sort it by columns would take longer than the product.
+    """
+    parts = dense.tensor_split(2, dim=1)
+    products = threads.map(lambda part: rows.T @ part.contiguous().numpy(), parts)
+    return torch.cat([torch.from_numpy(product) for product in products], dim=1)
+
+
 class _SparseProduct(torch.autograd.Function):
     """x W for a sparse constant x, (B, G), and W (G, m): the gradient of W is x^T dz, a sparse product as well."""
 
     @staticmethod
-    def forward(ctx: Any, weight: torch.Tensor, rows: sp.csr_matrix) -> torch.Tensor:
-        ctx.rows = rows
+    def forward(ctx: Any, weight: torch.Tensor, rows: sp.csr_matrix, threads: ThreadPoolExecutor) -> torch.Tensor:
+        ctx.rows, ctx.threads = rows, threads
         return _times(rows, weight.detach())
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return _times(ctx.rows.T.tocsr(), gradients[0].contiguous()), None
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return _transposed_times(ctx.rows, gradients[0], ctx.threads), None, None
 
 
-# Above this share of non-zeros a dense product is the faster one.
-DENSE = 0.2
-DENSE_BYTES = 2 << 30
+class _SparseOnDevice:
+    """A CSR matrix as tensors of a device, whose rows are gathered and made dense there."""
+
+    def __init__(self, x: sp.csr_matrix, device: torch.device) -> None:
+        self.columns = x.shape[1]
+        self.starts = torch.from_numpy(x.indptr.astype(np.int64)).to(device)
+        self.indices = torch.from_numpy(x.indices.astype(np.int32, copy=False)).to(device)
+        self.data = torch.from_numpy(x.data).to(device)
+
+    def dense(self, rows: torch.Tensor | None = None) -> torch.Tensor:
+        """Return rows (all where None) as a dense (rows, G) tensor."""
+        rows = torch.arange(len(self.starts) - 1, device=self.starts.device) if rows is None else rows
+        begin = self.starts[rows]
+        lengths = self.starts[rows + 1] - begin
+        ends = lengths.cumsum(0)
+        of = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), lengths)
+        at = torch.arange(len(of), device=rows.device) + (begin - ends + lengths)[of]
+        result = torch.zeros(len(rows) * self.columns, device=rows.device)
+        # Every place is written once, so that the order does not matter.
+        result[of * self.columns + self.indices[at]] = self.data[at]
+        return result.view(len(rows), self.columns)
 
 
 class Cells:
-    """The normalised features of cells, (cells, features), resident on the device where training runs."""
+    """The normalised features of cells, (cells, G), at the place where training runs.
 
-    def __init__(self, x: sp.csr_matrix, device: torch.device) -> None:
-        self.device = device
+    On a CPU sparse, or dense where that is faster; on a GPU resident as a sparse matrix, or streamed to it.
+    """
+
+    def __init__(self, x: sp.csr_matrix, place: Place) -> None:
+        self.device = place.device
         self.sparse = x
         size = x.shape[0] * x.shape[1]
-        dense = device.type == "cuda" or (x.nnz > DENSE * size and 4 * size <= DENSE_BYTES)
-        self.resident = torch.from_numpy(x.toarray()).to(device) if dense else None
+        self.threads = ThreadPoolExecutor(max(1, min(2, torch.get_num_threads())))
+        self.on_device: _SparseOnDevice | None = None
+        self.resident: torch.Tensor | None = None
+        self.streamed = False
+        if place.device.type != "cpu":
+            self.streamed = not place.resident
+            self.on_device = None if self.streamed else _SparseOnDevice(x, place.device)
+        elif x.nnz > DENSE * size and 4 * size <= DENSE_BYTES:
+            self.resident = torch.from_numpy(x.toarray())
 
     def __len__(self) -> int:
         return int(self.sparse.shape[0])
 
-    def encode(self, rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """Return x[rows] W + b, (rows, m), with gradients for W (features, m) and b (m,)."""
+    def batch(self, rows: torch.Tensor) -> Any:
+        """Return the features of rows, (rows,) on the CPU, as `encode` reads them; may run beside other work."""
         if self.resident is not None:
-            return self.resident[rows.to(self.device)] @ weight + bias
-        product: torch.Tensor = _SparseProduct.apply(weight, self.sparse[rows.numpy()])
+            return self.resident[rows]
+        if self.on_device is not None:
+            return self.on_device.dense(rows.to(self.device))
+        part = self.sparse[rows.numpy()]
+        return _SparseOnDevice(part, self.device).dense() if self.streamed else part
+
+    def encode(self, batch: Any, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """Return x W + b of a batch, (rows, m), with gradients for W (G, m) and b (m,)."""
+        if isinstance(batch, torch.Tensor):
+            return batch @ weight + bias
+        product: torch.Tensor = _SparseProduct.apply(weight, batch, self.threads)
         return product + bias
 
     def embed(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return x W + b of all cells, (cells, m); W is (features, m)."""
+        """Return x W + b of all cells, (cells, m); W is (G, m)."""
         return np.asarray(self.sparse @ weight, dtype=np.float32) + bias

@@ -1,11 +1,13 @@
 """A whole fit: graph, calibration on a two-fold pseudo-query, and the model itself."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import scipy.sparse as sp
-import torch
 from numpy.typing import NDArray
 
 from cellpredx.model.calibration import calibrate
+from cellpredx.model.device import CPU, Place
 from cellpredx.model.features import Cells
 from cellpredx.model.graph import lsi, neighbours, pca
 from cellpredx.model.normalise import normalise
@@ -14,37 +16,73 @@ from cellpredx.model.training import train
 from cellpredx.model.weights import Fit
 
 
-def query_neighbours(
-    queries: list[sp.csr_matrix],
-    graphs: list[sp.csr_matrix | None],
-    modality: str,
-    is_log: list[bool],
-    h: Hyperparameters,
-) -> NDArray[np.int64]:
-    """Return the kNN of the queries' cells, (cells, k), each query's from itself alone, numbered through all of them.
+@dataclass(frozen=True)
+class Reference:
+    """Labelled cells: counts (N_R, G), or log1p values; labels (N_R,) below `types`; batches (N_R,) numbers from 0."""
 
-    `graphs`: the queries' peaks or windows where the features are gene activity, else None for the features.
-    """
+    counts: sp.csr_matrix
+    labels: NDArray[np.int64]
+    types: int
+    batches: NDArray[np.int64]
+    is_log: bool = False
+
+
+@dataclass(frozen=True)
+class Query:
+    """Cells to annotate: counts (N_Q, G), or log1p values; `graph`: their peaks or windows, where the features are
+    gene activity."""
+
+    counts: sp.csr_matrix
+    graph: sp.csr_matrix | None = None
+    is_log: bool = False
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Logits (n, K) and labels (n,) of reference cells that no model saw, and whether whole batches were held out."""
+
+    logits: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    by_batch: bool
+
+
+def query_neighbours(queries: list[Query], modality: str, h: Hyperparameters) -> NDArray[np.int64]:
+    """Return the kNN of the queries' cells, (cells, k), each query's from itself alone, numbered through them all."""
     parts, base = [], 0
-    for features, graph, log in zip(queries, graphs, is_log, strict=True):
+    for query in queries:
         if modality == "atac":
-            embedding = lsi(features if graph is None else graph, h.lsi_components)
+            embedding = lsi(query.counts if query.graph is None else query.graph, h.lsi_components)
         else:
-            embedding = pca(features if log else normalise(features, h.scale, h.binarize), h.pca_components)
+            x = query.counts if query.is_log else normalise(query.counts, h.scale, h.binarize)
+            embedding = pca(x, h.pca_components)
         parts.append(neighbours(embedding, h.neighbours) + base)
-        base += features.shape[0]
+        base += len(embedding)
     width = min(p.shape[1] for p in parts)
     return np.concatenate([p[:, :width] for p in parts])
 
 
-def _halves(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Return 0 or 1 a cell, each type split evenly."""
+def halves(labels: NDArray[np.int64], batches: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], bool]:
+    """Return 0 or 1 a cell, and whether whole batches (donors, samples) were held out.
+
+    Whole batches where there are several and at least 90 % of the cells have their type on both sides then: a model
+    meets a batch that it never saw, as it will meet the query. Else every type is split evenly.
+    """
     rng = np.random.default_rng(seed)
-    half = np.empty(len(labels), np.int64)
+    sizes = np.bincount(batches)
+    half = np.zeros(len(labels), np.int64)
+    filled = [0, 0]
+    # The largest first, each to the smaller half.
+    for batch in np.argsort(-sizes, kind="stable"):
+        side = int(filled[1] < filled[0])
+        half[batches == batch] = side
+        filled[side] += int(sizes[batch])
+    on_both = np.isin(labels, labels[half == 0]) & np.isin(labels, labels[half == 1])
+    if min(filled) > 0 and on_both.mean() >= 0.9:
+        return half, True
     for k in np.unique(labels):
         cells = rng.permutation(np.flatnonzero(labels == k))
         half[cells] = (np.arange(len(cells)) + int(rng.integers(2))) % 2
-    return half
+    return half, False
 
 
 def thin(counts: sp.csr_matrix, depth: NDArray[np.float64], seed: int) -> sp.csr_matrix:
@@ -63,20 +101,22 @@ def held_out_logits(
     is_log: bool,
     labels: NDArray[np.int64],
     types: int,
+    batches: NDArray[np.int64],
     modality: str,
     depth: NDArray[np.float64] | None,
     h: Hyperparameters,
     seed: int,
-    device: torch.device,
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    place: Place,
+) -> HeldOut:
     """Return logits and labels of reference cells, each predicted by a model that never saw its label.
 
     The reference in two halves, each in turn the pseudo-query of the same pipeline, thinned to `depth` (counts a
-    cell of the real query) where that is given. Types with one cell are left out.
+    cell of the real query) where that is given. Types with one cell are left out, and cells whose type the other
+    half lacks.
     """
     sizes = np.bincount(labels, minlength=types)
     usable = np.flatnonzero(sizes[labels] >= 2)
-    half = _halves(labels[usable], seed)
+    half, by_batch = halves(labels[usable], batches[usable], seed)
     logits, truth = [], []
     for fold in (0, 1):
         own, other = usable[half == fold], usable[half != fold]
@@ -86,16 +126,10 @@ def held_out_logits(
             pseudo = thin(pseudo, depth, seed + fold)
         x_own, x_other = (x if is_log else normalise(x, h.scale, h.binarize) for x in (reference[own], pseudo))
         embedding = lsi(pseudo, h.lsi_components) if modality == "atac" else pca(x_other, h.pca_components)
-        result = train(
-            Cells(x_own, device),
-            y.astype(np.int64),
-            len(present),
-            Cells(x_other, device),
-            neighbours(embedding, h.neighbours),
-            h,
-            seed,
-            f"calibration {fold + 1} of 2",
-        )
+        cells = Cells(sp.vstack([x_own, x_other], format="csr"), place)
+        near = neighbours(embedding, h.neighbours)
+        what = f"calibration {fold + 1} of 2"
+        result = train(cells, len(own), y.astype(np.int64), len(present), near, h, seed, what)
         weight, bias = result.weights.folded()
         part = np.full((len(other), types), -np.inf)
         part[:, present] = np.asarray(x_other @ weight.T) + bias
@@ -105,41 +139,42 @@ def held_out_logits(
     all_logits = np.concatenate(logits)
     # A type that a half lacks gets the least of the others, so that every row can be normalised.
     floor = np.where(np.isfinite(all_logits), all_logits, np.inf).min(axis=1, keepdims=True)
-    return np.where(np.isfinite(all_logits), all_logits, floor), np.concatenate(truth)
+    return HeldOut(np.where(np.isfinite(all_logits), all_logits, floor), np.concatenate(truth), by_batch)
 
 
 def fit(
-    reference: sp.csr_matrix,
-    reference_is_log: bool,
-    labels: NDArray[np.int64],
-    types: int,
-    queries: list[sp.csr_matrix],
-    queries_are_log: list[bool],
-    graphs: list[sp.csr_matrix | None],
-    reference_modality: str,
-    query_modality: str,
+    reference: Reference,
+    queries: list[Query],
+    modalities: tuple[str, str],
     h: Hyperparameters,
     *,
     target_error: float,
     threshold: float | None,
     seed: int,
-    device: torch.device,
+    place: Place = CPU,
 ) -> Fit:
-    """Fit a model of reference counts (N_R, G) with labels (N_R,) to queries' counts, each (N_Q, G)."""
-    near = query_neighbours(queries, graphs, query_modality, queries_are_log, h)
-    x_query = sp.vstack(
-        [q if log else normalise(q, h.scale, h.binarize) for q, log in zip(queries, queries_are_log, strict=True)],
-        format="csr",
+    """Fit a model of a reference to queries; `modalities`: of the reference and of the queries, rna or atac."""
+    near = query_neighbours(queries, modalities[1], h)
+    parts: list[Reference | Query] = [reference, *queries]
+    x_reference, *x_queries = (p.counts if p.is_log else normalise(p.counts, h.scale, h.binarize) for p in parts)
+    cells = Cells(sp.vstack([x_reference, *x_queries], format="csr"), place)
+    training = train(cells, len(reference.labels), reference.labels, reference.types, near, h, seed)
+    thinned = modalities[0] != modalities[1] and not reference.is_log
+    depth = np.concatenate([np.asarray(q.counts.sum(axis=1, dtype=np.float64)).ravel() for q in queries])
+    held_out = held_out_logits(
+        reference.counts,
+        reference.is_log,
+        reference.labels,
+        reference.types,
+        reference.batches,
+        modalities[0],
+        depth if thinned else None,
+        h,
+        seed,
+        place,
     )
-    x_reference = reference if reference_is_log else normalise(reference, h.scale, h.binarize)
-    cells = Cells(x_reference, device)
-    training = train(cells, labels, types, Cells(x_query, device), near, h, seed)
-    thinned = reference_modality != query_modality and not reference_is_log
-    depth = np.concatenate([np.asarray(q.sum(axis=1, dtype=np.float64)).ravel() for q in queries]) if thinned else None
-    logits, truth = held_out_logits(
-        reference, reference_is_log, labels, types, reference_modality, depth, h, seed, device
-    )
-    calibration = calibrate(logits, truth, target_error, threshold)
-    embedding = cells.embed(training.weights.encoder_weight.T, training.weights.encoder_bias)
-    sample = np.sort(np.random.default_rng(seed).choice(len(embedding), min(2000, len(embedding)), replace=False))
-    return Fit(training, calibration, embedding[sample])
+    calibration = calibrate(held_out.logits, held_out.labels, target_error, threshold)
+    sample = np.random.default_rng(seed).permutation(len(reference.labels))[:2000]
+    weights = training.weights
+    embedding = np.asarray(x_reference[np.sort(sample)] @ weights.encoder_weight.T, np.float32) + weights.encoder_bias
+    return Fit(training, calibration, embedding, held_out.by_batch)

@@ -106,6 +106,22 @@ def sparse_centre(z: Tensor, labels: Tensor, attention: Tensor, centres: Tensor)
     return (attention * (z - centres[labels]).square()).sum() / (2 * len(z))
 
 
+def l1(weights: list[Tensor]) -> Tensor:
+    """L1 = mean|theta| over the entries of all `weights` together."""
+    return sum((w.abs().sum() for w in weights), torch.zeros((), device=weights[0].device)) / sum(
+        w.numel() for w in weights
+    )
+
+
+@torch.no_grad()
+def add_l1_gradient(weights: list[Tensor], factor: float) -> None:
+    """Add the gradient of factor * L1 to that of every weight: factor sign(theta) / n, in one pass over them."""
+    n = sum(w.numel() for w in weights)
+    for weight in weights:
+        assert weight.grad is not None
+        weight.grad.add_(weight.sign(), alpha=factor / n)
+
+
 @torch.no_grad()
 def update_centres(centres: Tensor, z: Tensor, labels: Tensor, attention: Tensor, rate: float) -> None:
     """c_k += a sum_{i: y_i = k} A_i * (z_i - c_k) / (1 + n_k), in place (DACL)."""

@@ -31,6 +31,11 @@ def logits(x: sp.csr_matrix, weight: NDArray[np.float32], bias: NDArray[np.float
     return np.asarray(x @ weight.T, dtype=np.float64) + bias
 
 
+def embed(x: sp.csr_matrix, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return z = x W_e^T + b_e, (n, m), of normalised features x (n, G)."""
+    return np.asarray(x @ weight.T, dtype=np.float32) + bias
+
+
 def predict(scores: NDArray[np.float64], temperature: float) -> Prediction:
     """Return the prediction of logits (n, K)."""
     log_p = log_softmax(scores / temperature, axis=1)

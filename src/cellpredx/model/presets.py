@@ -34,6 +34,7 @@ class Hyperparameters:
     evaluate_every: int
     patience: int
     flat: float
+    unknown_below: float
     alpha: float
     beta: float
     gamma: float
@@ -79,7 +80,7 @@ def override(base: Hyperparameters, text: str | None) -> Hyperparameters:
             raise UserError(
                 f"{name} must be a number from 0", "--hyperparameters", f"leave it at {getattr(base, name)}"
             )
-        if name in ("aligned_share", "confident_share", "momentum", "centre_rate") and number > 1:
+        if name in ("aligned_share", "confident_share", "momentum", "centre_rate", "unknown_below") and number > 1:
             raise UserError(f"{name} must be at most 1", "--hyperparameters", f"leave it at {getattr(base, name)}")
     result = replace(base, **changes)
     sizes = ("dimensions", "attention_width", "batch_size", "neighbours", "pca_components", "lsi_components")

@@ -39,8 +39,9 @@ class Training:
 
 @dataclass
 class Fit:
-    """A trained model, its calibration, and embeddings of a sample of reference cells."""
+    """A trained model, its calibration (on whole batches held out, or not), and embeddings of some reference cells."""
 
     training: Training
     calibration: Calibration
     reference_embedding: NDArray[np.float32]
+    held_out_by_batch: bool = False

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from cellpredx.core.barcodes import read_barcodes
 from cellpredx.core.errors import UserError
@@ -66,3 +68,24 @@ def check_reference(labels: pd.DataFrame, sample: str) -> None:
             None,
             "leave these cells out with the column `barcodes`, or out of the CSV of labels",
         )
+
+
+def labels_of(entries: list[str], obs: pd.DataFrame) -> NDArray[np.str_]:
+    """Return the type of every cell of a joined reference, '' where it has none.
+
+    entries: SAMPLE=labels.csv of every reference; obs: columns sample and barcode. Raises UserError where no cell has
+    a label.
+    """
+    tables = []
+    for entry in entries:
+        sample, _, path = entry.partition("=")
+        tables.append(pd.read_csv(path, dtype=str, keep_default_na=False).assign(sample=sample))
+    table = pd.concat(tables).set_index(["sample", "barcode"])["cell_type"]
+    keys = pd.MultiIndex.from_arrays([obs["sample"].astype(str), obs["barcode"].astype(str)])
+    if not keys.isin(table.index).any():
+        raise UserError(
+            f"none of the {len(obs):,} reference cells has a label",
+            ", ".join(obs["sample"].astype(str).unique()),
+            f"the labels name cells such as {table.index[0][1]!r}, the matrix such as {keys[0][1]!r}",
+        )
+    return table.reindex(keys).fillna("").to_numpy(dtype=str)
