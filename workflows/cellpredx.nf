@@ -1,8 +1,10 @@
+include { ANNOTATE         } from '../modules/local/annotate'
 include { CALL_PEAKS       } from '../modules/local/call_peaks'
 include { CHECK_INPUTS     } from '../modules/local/check_inputs'
 include { COUNT_FEATURES   } from '../modules/local/count_features'
 include { EVALUATE         } from '../modules/local/evaluate'
 include { EXPLAIN          } from '../modules/local/explain'
+include { FIT_QUERY        } from '../modules/local/fit_query'
 include { GENE_ACTIVITY    } from '../modules/local/gene_activity'
 include { INGEST_FRAGMENTS } from '../modules/local/ingest_fragments'
 include { LABELS           } from '../modules/local/labels'
@@ -180,19 +182,33 @@ workflow CELLPREDX {
     ch_queries = PAIR.out.queries
         .transpose()
         .map { meta, file -> [meta.id, [id: "${meta.id}.${file.baseName}".toString(), transfer: meta.id, group: meta.group, query: file.baseName], file] }
-    PREDICT(
-        ch_queries.combine(ch_bundles, by: 0).map { _id, meta, query, bundle -> [meta, query, bundle] },
-        options.subMap(['target_error', 'unknown_threshold'])
-    )
+    ch_to_annotate = ch_queries
+        .combine(ch_bundles, by: 0)
+        .map { _id, meta, query, bundle -> [meta, query, bundle] }
+    FIT_QUERY(ch_to_annotate, options.subMap(['target_error', 'unknown_threshold']))
+    ch_fitted = ch_to_annotate.join(FIT_QUERY.out.fit)
+
+    // Blocks of cells are predicted apart, on as many nodes as there are.
+    ch_blocks = FIT_QUERY.out.json
+        .map { meta, json -> [meta, new groovy.json.JsonSlurper().parseText(json.text).cells] }
+        .map { meta, cells -> [meta, (0..<cells).step(options.predict_cells.intValue()).toList()] }
+    PREDICT(ch_fitted.join(ch_blocks).transpose(by: 4), options.predict_cells)
+    ch_parts = PREDICT.out.part
+        .combine(ch_blocks, by: 0)
+        .map { meta, part, begins -> [groupKey(meta, begins.size()), part] }
+        .groupTuple()
+        .map { key, parts -> [key.target, parts.sort(false) { part -> part.name.tokenize('_').last().toInteger() }] }
+    ANNOTATE(ch_fitted.join(ch_parts))
     EXPLAIN(
-        PREDICT.out.annotated
+        ANNOTATE.out.annotated
             .map { meta, annotated -> [meta.transfer, meta, annotated] }
             .combine(ch_bundles, by: 0)
             .map { _id, meta, annotated, bundle -> [meta, annotated, bundle] }
     )
 
     // A query's labels reach its evaluation and nothing else.
-    ch_evaluated = PREDICT.out.predictions
+    ch_evaluated = ANNOTATE.out.predictions
+        .join(FIT_QUERY.out.domain_gap)
         .join(EXPLAIN.out.csv)
         .map { meta, predictions, gap, determinants -> [meta.query, meta, predictions, gap, determinants] }
         .branch { query, _meta, _predictions, _gap, _determinants ->

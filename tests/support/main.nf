@@ -2,8 +2,10 @@
  * What tests of later stages start from: two simulated RNA protocols, brought as far as a module needs them.
  */
 
+include { FIT_QUERY   } from '../../modules/local/fit_query'
 include { LABELS      } from '../../modules/local/labels'
 include { PAIR        } from '../../modules/local/pair'
+include { PREDICT     } from '../../modules/local/predict'
 include { STANDARDISE } from '../../modules/local/standardise'
 include { TRAIN       } from '../../modules/local/train'
 include { sampleInput } from '../../workflows/cellpredx'
@@ -80,6 +82,18 @@ workflow TRAINED {
 
     emit:
     to_predict = ch_to_predict
+}
+
+// Its cells predicted in two blocks: what ANNOTATE takes.
+workflow PREDICTED {
+    main:
+    TRAINED()
+    FIT_QUERY(TRAINED.out.to_predict, [target_error: 0.05, unknown_threshold: null])
+    ch_fitted = TRAINED.out.to_predict.join(FIT_QUERY.out.fit)
+    PREDICT(ch_fitted.map { row -> row + [[0, 40]] }.transpose(by: 4), 40)
+
+    emit:
+    to_annotate = ch_fitted.join(PREDICT.out.part.groupTuple(size: 2))
 }
 
 def samplesOf(data) {

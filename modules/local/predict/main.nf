@@ -1,16 +1,14 @@
 process PREDICT {
-    tag "${meta.transfer}: ${meta.query}"
+    tag "${meta.transfer}: ${meta.query}, from cell ${begin}"
     label 'process_medium'
     label 'image_core'
-    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}"
 
     input:
-    tuple val(meta), path(query), path(bundle, stageAs: 'bundle')
-    val settings
+    tuple val(meta), path(query), path(bundle, stageAs: 'bundle'), path(fit), val(begin)
+    val cells
 
     output:
-    tuple val(meta), path('predictions.csv'), path('domain_gap.json'), emit: predictions
-    tuple val(meta), path('annotated.h5ad'), emit: annotated
+    tuple val(meta), path("part_${begin}"), emit: part
     tuple val(task.process), eval('cellpredx versions'), topic: versions
 
     script:
@@ -18,13 +16,14 @@ process PREDICT {
     cellpredx predict \\
         --bundle bundle \\
         --query ${query} \\
-        ${settings.target_error != null ? "--target-error ${settings.target_error}" : ''} \\
-        ${settings.unknown_threshold != null ? "--unknown-threshold ${settings.unknown_threshold}" : ''} \\
-        --outdir .
+        --fit ${fit} \\
+        --begin ${begin} \\
+        --cells ${cells} \\
+        --out part_${begin}
     """
 
     stub:
     """
-    touch predictions.csv domain_gap.json annotated.h5ad
+    mkdir part_${begin}
     """
 }

@@ -69,8 +69,7 @@ def resolveOptions(given, schema) {
             'give one of them'
         )]
         : []
-    def target = options.target_error == null && options.unknown_threshold == null ? 0.05d : options.target_error
-    return [options: options + [target_error: target], mistakes: unknown + wrong + both]
+    return [options: options, mistakes: unknown + wrong + both]
 }
 
 /*

@@ -1,0 +1,33 @@
+process FIT_QUERY {
+    tag "${meta.transfer}: ${meta.query}"
+    label 'process_medium'
+    label 'image_core'
+    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", pattern: 'query_fit/domain_gap.json', saveAs: { path -> file(path).name }
+
+    input:
+    tuple val(meta), path(query), path(bundle, stageAs: 'bundle')
+    val settings
+
+    output:
+    tuple val(meta), path('query_fit'), emit: fit
+    tuple val(meta), path('query_fit/domain_gap.json'), emit: domain_gap
+    tuple val(meta), path('query_fit/query.json'), emit: json
+    tuple val(task.process), eval('cellpredx versions'), topic: versions
+
+    script:
+    """
+    cellpredx fit-query \\
+        --bundle bundle \\
+        --query ${query} \\
+        ${settings.target_error != null ? "--target-error ${settings.target_error}" : ''} \\
+        ${settings.unknown_threshold != null ? "--unknown-threshold ${settings.unknown_threshold}" : ''} \\
+        --out query_fit
+    """
+
+    stub:
+    """
+    mkdir query_fit
+    touch query_fit/domain_gap.json
+    echo '{"cells": 1}' > query_fit/query.json
+    """
+}
