@@ -6,6 +6,7 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from tests.pipeline.conftest import Run, run_pipeline, simulate
 
@@ -114,7 +115,7 @@ def test_a_changed_seed_trains_again_and_counts_nothing_again(
     folder, arguments = unmatched
     again = succeeded(run_pipeline(folder, *arguments, "--seed", "7", "-resume", outdir="seed7"))
     ran = {task["name"].split(" ")[0].split(":")[-1] for task in again.tasks() if task["status"] == "COMPLETED"}
-    assert ran == {"TRAIN", "PREDICT", "EXPLAIN", "EVALUATE", "REPORT", "MULTIQC"}
+    assert ran == {"TRAIN", "FIT_QUERY", "PREDICT", "ANNOTATE", "EXPLAIN", "EVALUATE", "REPORT", "MULTIQC"}
 
 
 def test_matched_scenario_under_the_strict_parser(tmp_path: Path) -> None:
@@ -220,25 +221,64 @@ def test_groups_with_several_references_and_queries_and_both_directions(
 
 def test_labels_of_a_query_change_nothing_but_its_evaluation(rna: Path, rna_run: Run) -> None:
     data = rna / "data"
-    changed = ad.read_h5ad(data / "query.h5ad")
-    labels = changed.obs["author_label"].astype(str).to_numpy()
-    changed.obs["author_label"] = np.random.default_rng(0).permutation(labels)
-    changed.write_h5ad(data / "permuted.h5ad")
-    del changed.obs["author_label"]
-    changed.write_h5ad(data / "deleted.h5ad")
-    for name, column in (("permuted", "author_label"), ("deleted", "")):
+    query = ad.read_h5ad(data / "query.h5ad")
+    labels = query.obs["author_label"].astype(str).to_numpy()
+    permuted, deleted, corrupt = (query.copy() for _ in range(3))
+    permuted.obs["author_label"] = np.random.default_rng(0).permutation(labels)
+    del deleted.obs["author_label"]
+    # Labels wherever an .h5ad has room for them.
+    corrupt.obs["author_label"] = "=1+1"
+    corrupt.obs["cell_type"] = np.roll(labels, 7)
+    corrupt.obsm["X_truth"] = np.unique(labels, return_inverse=True)[1][:, None].astype(float)
+    corrupt.uns["labels"] = labels
+    corrupt.layers["truth"] = sp.csr_matrix(corrupt.X.multiply(1 + corrupt.obsm["X_truth"]))
+    results = ["query/predictions.csv", "query/domain_gap.json"]
+    results += [f"model/{path.name}" for path in (rna_run.outdir / "groups/all/model").iterdir()]
+    for name, changed in (("permuted", permuted), ("deleted", deleted), ("corrupt", corrupt)):
+        changed.write_h5ad(data / f"{name}.h5ad")
+        column = "" if name == "deleted" else "author_label"
         with open(data / f"{name}.csv", "w", newline="") as handle:
             writer = csv.writer(handle)
             writer.writerow(["sample", "role", "modality", "matrix", "labels"])
             writer.writerow(["reference_rna", "reference", "rna", "reference_rna.h5ad", "cell_type"])
             writer.writerow(["query", "query", "rna", f"{name}.h5ad", column])
         run = succeeded(run_pipeline(rna, "--input", f"data/{name}.csv", *FAST, outdir=name))
-        for path in ("groups/all/query/predictions.csv", "groups/all/model/weights.safetensors"):
-            assert (run.outdir / path).read_bytes() == (rna_run.outdir / path).read_bytes(), path
+        for path in results:
+            given = [(outdir / "groups/all" / path).read_bytes() for outdir in (run.outdir, rna_run.outdir)]
+            assert given[0] == given[1], (name, path)
         evaluated = run.outdir / "groups/all/query/evaluation.json"
         assert evaluated.is_file() == bool(column)
     accuracy = Run(0, "", rna / "permuted").json("groups/all/query/evaluation.json")["accuracy"]
     assert accuracy < 0.5
+
+
+def test_names_of_matched_cells_change_nothing_but_the_scenario(tmp_path: Path) -> None:
+    data = simulate("matched", tmp_path / "data", cells=150)
+    arguments = (*genome(data), "--hyperparameters", "iterations=60")
+    run = succeeded(run_pipeline(tmp_path, "--input", str(data / "sheet.csv"), *arguments))
+    with open(data / "sheet.csv", newline="") as handle:
+        reference = next(row for row in csv.DictReader(handle) if row["role"] == "reference")
+    matrices = run.outdir / "samples/query/matrix"
+    found = {}
+    for name in ("kept", "renamed"):
+        for kind in ("gene_activity", "peaks"):
+            matrix = ad.read_h5ad(matrices / f"{kind}.h5ad")
+            if name == "renamed":
+                # The order of the names is another one too.
+                matrix.obs_names = [f"cell{matrix.n_obs - i:05}" for i in range(matrix.n_obs)]
+            matrix.write_h5ad(data / f"{name}_{kind}.h5ad")
+        (data / f"{name}.csv").write_text(
+            "sample,role,modality,matrix,gene_activity,labels\n"
+            f"r,reference,rna,{data / reference['matrix']},,{reference['labels']}\n"
+            f"q,query,atac,{name}_peaks.h5ad,{name}_gene_activity.h5ad,\n"
+        )
+        given = ("--input", f"data/{name}.csv", *arguments, "--scenario", "matched")
+        found[name] = succeeded(run_pipeline(tmp_path, *given, outdir=name))
+    rows = {name: run.table("groups/all/q/predictions.csv") for name, run in found.items()}
+    assert [row.pop("barcode") for row in rows["kept"]] != [row.pop("barcode") for row in rows["renamed"]]
+    assert rows["kept"] == rows["renamed"]
+    for path in sorted((found["kept"].outdir / "groups/all/model").iterdir()):
+        assert path.read_bytes() == (found["renamed"].outdir / "groups/all/model" / path.name).read_bytes()
 
 
 def test_what_is_wrong_in_files_is_told_before_anything_else_runs(rna: Path) -> None:

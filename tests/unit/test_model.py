@@ -678,7 +678,7 @@ def predict_arguments(folder: Path, out: str, *more: object, block: int = 50) ->
     begins = range(0, ad.read_h5ad(query).n_obs, block)
     parts = [folder / out / f"part_{begin}" for begin in begins]
     return [
-        ("fit-query", *both, "--out", fit, *more),
+        ("fit-query", *both, "--outdir", folder / out, *more),
         *(
             ("predict", *both, "--fit", fit, "--begin", begin, "--cells", block, "--out", part)
             for begin, part in zip(begins, parts, strict=True)
@@ -738,7 +738,7 @@ def test_predictions_follow_the_bundle(run_folder: Path, annotate: Callable[...,
     annotate(run_folder, "none", "--unknown-threshold", 1.1)
     assert set(pd.read_csv(run_folder / "none" / "predictions.csv")["predicted_or_unknown"]) == {"Unknown"}
     annotate(run_folder, "loose", "--target-error", 0.9)
-    loose = json.loads((run_folder / "loose" / "query_fit" / "domain_gap.json").read_text())["threshold"]
+    loose = json.loads((run_folder / "loose" / "domain_gap.json").read_text())["threshold"]
     assert loose == model.calibration.confidence.min()
 
 
@@ -763,7 +763,7 @@ def test_a_few_cells_can_be_predicted(
     write_h5ad(sample("q", draw(cells, 2)[0]), tmp_path / "pair" / "queries" / "q.h5ad")
     annotate(tmp_path, "p")
     assert len(pd.read_csv(tmp_path / "p" / "predictions.csv")) == cells
-    assert json.loads((tmp_path / "p" / "query_fit" / "domain_gap.json").read_text())["auc"] is None
+    assert json.loads((tmp_path / "p" / "domain_gap.json").read_text())["auc"] is None
 
 
 BLOCKED = """
@@ -786,7 +786,7 @@ def test_prediction_and_explanation_need_no_torch(run_folder: Path, annotate: Ca
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     done = subprocess.run([sys.executable, "-c", BLOCKED, calls], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    for name in ("predictions.csv", "query_fit/domain_gap.json"):
+    for name in ("predictions.csv", "domain_gap.json"):
         assert (run_folder / "with" / name).read_bytes() == (run_folder / "without" / name).read_bytes()
     assert set(pd.read_csv(out)["cell_type"]) == set(TYPES)
 

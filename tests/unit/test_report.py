@@ -83,7 +83,8 @@ def training(transfer: str, types: tuple[str, ...] = TYPES) -> Json:
         **{"transfer": transfer, "group": transfer, "preset": "paper", "hyperparameters": {"lr": 0.001}},
         **{"labels": {name: 400 for name in types}, "iterations": 1000, "stopped": "early", "device": "cpu"},
         **{"seconds": 62.3, "temperature": 1.3, "threshold": 0.81, "target_error": 0.05, "held_out_cells": 150},
-        **{"held_out_accuracy": 0.97, "held_out_coverage": 0.9, "warnings": []},
+        **{"held_out_accuracy": 0.97, "held_out_coverage": 0.9, "held_out_by_batch": False, "warnings": []},
+        "threshold_on": "confidence",
         "losses": {"iteration": steps, "total": [sum(v) for v in zip(*losses.values(), strict=True)], **losses},
     }
 

@@ -2,7 +2,7 @@ process FIT_QUERY {
     tag "${meta.transfer}: ${meta.query}"
     label 'process_medium'
     label 'image_core'
-    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", pattern: 'query_fit/domain_gap.json', saveAs: { path -> file(path).name }
+    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", pattern: 'domain_gap.json'
 
     input:
     tuple val(meta), path(query), path(bundle, stageAs: 'bundle')
@@ -10,7 +10,7 @@ process FIT_QUERY {
 
     output:
     tuple val(meta), path('query_fit'), emit: fit
-    tuple val(meta), path('query_fit/domain_gap.json'), emit: domain_gap
+    tuple val(meta), path('domain_gap.json'), emit: domain_gap
     tuple val(meta), path('query_fit/query.json'), emit: json
     tuple val(task.process), eval('cellpredx versions'), topic: versions
 
@@ -21,13 +21,13 @@ process FIT_QUERY {
         --query ${query} \\
         ${settings.target_error != null ? "--target-error ${settings.target_error}" : ''} \\
         ${settings.unknown_threshold != null ? "--unknown-threshold ${settings.unknown_threshold}" : ''} \\
-        --out query_fit
+        --outdir .
     """
 
     stub:
     """
     mkdir query_fit
-    touch query_fit/domain_gap.json
+    touch domain_gap.json
     echo '{"cells": 1}' > query_fit/query.json
     """
 }

@@ -33,7 +33,7 @@ def register(verbs: Any) -> None:
     parser.add_argument("--query", required=True, help=".h5ad on the bundle's features")
     parser.add_argument("--target-error", type=float)
     parser.add_argument("--unknown-threshold", type=float)
-    parser.add_argument("--out", default="query_fit")
+    parser.add_argument("--outdir", default=".")
     parser.set_defaults(run=run_fit_query)
 
     parser = verbs.add_parser("predict", help="predict a block of a query's cells -> a part of its predictions")
@@ -119,6 +119,7 @@ def run_train(args: argparse.Namespace) -> None:
         },
     )
     calibration = fitted.calibration
+    as_printed = h.unknown_below > 0 and args.target_error is None and args.unknown_threshold is None
     write_json(
         {
             "transfer": pair["transfer"],
@@ -132,8 +133,9 @@ def run_train(args: argparse.Namespace) -> None:
             "device": place.device.type,
             "seconds": round(time.monotonic() - begin, 1),
             "temperature": calibration.temperature,
-            "threshold": calibration.threshold,
-            "target_error": calibration.target_error,
+            "threshold": h.unknown_below if as_printed else calibration.threshold,
+            "threshold_on": "paper_confidence" if as_printed else "confidence",
+            "target_error": None if as_printed or args.unknown_threshold is not None else calibration.target_error,
             "held_out_by_batch": fitted.held_out_by_batch,
             "held_out_cells": calibration.held_out_cells,
             "held_out_accuracy": calibration.held_out_accuracy,
@@ -255,7 +257,7 @@ def run_fit_query(args: argparse.Namespace) -> None:
     """Measure the domain gap of a whole query, and settle when its cells are Unknown."""
     import numpy as np
 
-    from cellpredx.core.files import atomic, write_json
+    from cellpredx.core.files import together, write_json
     from cellpredx.matrix.stored import StoredMatrix
     from cellpredx.model import bundle
     from cellpredx.model.calibration import find_threshold
@@ -286,10 +288,11 @@ def run_fit_query(args: argparse.Namespace) -> None:
     gap = domain_gap(
         model.reference_embedding, np.concatenate(embedding), total / cells, calibration.held_out_confidence
     )
-    with atomic(args.out) as part:
-        part.mkdir()
-        write_json({**gap, "threshold": threshold, "threshold_on": on}, part / "domain_gap.json")
-        write_json({"cells": cells, "bundle_sha256": model.info["files"]["weights.safetensors"]}, part / "query.json")
+    found = {**gap, "threshold": threshold, "threshold_on": on}
+    with together(args.outdir) as scratch:
+        write_json(found, scratch / "domain_gap.json")
+        (scratch / "query_fit").mkdir()
+        write_json({"cells": cells, **found}, scratch / "query_fit" / "query.json")
 
 
 def run_predict(args: argparse.Namespace) -> None:
@@ -304,7 +307,7 @@ def run_predict(args: argparse.Namespace) -> None:
     from cellpredx.model.prediction import PAPER_THRESHOLD, embed, logits, predict
 
     model = bundle.read(args.bundle)
-    gap = read_json(Path(args.fit) / "domain_gap.json")
+    gap = read_json(Path(args.fit) / "query.json")
     labels = np.array(model.labels, dtype=object)
     tables, embeddings = [], []
     with StoredMatrix(args.query) as stored:
@@ -350,7 +353,7 @@ def run_annotate(args: argparse.Namespace) -> None:
     from cellpredx.model import bundle
 
     model = bundle.read(args.bundle)
-    gap = read_json(Path(args.fit) / "domain_gap.json")
+    gap = read_json(Path(args.fit) / "query.json")
     parts = sorted(map(Path, args.parts), key=lambda path: int(path.name.rpartition("_")[2] or 0))
     with together(args.outdir) as scratch:
         predictions = scratch / "predictions.csv"
@@ -364,7 +367,7 @@ def run_annotate(args: argparse.Namespace) -> None:
         columns = ["predicted", "predicted_or_unknown", "confidence", "margin", "novelty", "warning"]
         texts = ("barcode", "predicted", "predicted_or_unknown", "warning")
         table = read_csv(predictions, texts)
-        if len(table) != read_json(Path(args.fit) / "query.json")["cells"]:
+        if len(table) != gap["cells"]:
             raise RuntimeError(f"{len(table)} cells in the parts of the predictions")
         obs = {
             name: pd.Categorical(table[name]) if name.startswith("predicted") else table[name].to_numpy()

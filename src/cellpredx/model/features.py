@@ -16,10 +16,15 @@ DENSE = 0.2
 DENSE_BYTES = 2 << 30
 
 
+# Columns of the dense factor that a product takes at once: 32 of 22,000 features stay in a core's cache, 64 do not.
+PANEL = 32
+
+
 def _times(rows: sp.csr_matrix, dense: torch.Tensor) -> torch.Tensor:
     """Return rows @ dense on the CPU: threaded where torch has MKL, by scipy elsewhere."""
+    panels = [panel.contiguous() for panel in dense.split(PANEL, dim=1)]
     if not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
-        return torch.from_numpy(np.asarray(rows @ dense.numpy()))
+        return torch.cat([torch.from_numpy(np.asarray(rows @ panel.numpy())) for panel in panels], dim=1)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         matrix = torch.sparse_csr_tensor(
@@ -29,16 +34,15 @@ def _times(rows: sp.csr_matrix, dense: torch.Tensor) -> torch.Tensor:
             size=rows.shape,
             check_invariants=False,
         )
-    return matrix @ dense
+    return torch.cat([matrix @ panel for panel in panels], dim=1)
 
 
 def _transposed_times(rows: sp.csr_matrix, dense: torch.Tensor, threads: ThreadPoolExecutor) -> torch.Tensor:
-    """Return rows^T @ dense, the columns of `dense` in two parts side by side: the result is that of one part.
+    """Return rows^T @ dense on the CPU, panels of columns beside each other: the result is that of one product.
 
     The transposed matrix is only a view: to sort it by columns would take longer than the product.
     """
-    parts = dense.tensor_split(2, dim=1)
-    products = threads.map(lambda part: rows.T @ part.contiguous().numpy(), parts)
+    products = threads.map(lambda panel: rows.T @ panel.contiguous().numpy(), dense.split(PANEL, dim=1))
     return torch.cat([torch.from_numpy(product) for product in products], dim=1)
 
 

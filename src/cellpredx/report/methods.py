@@ -45,13 +45,15 @@ def paragraph(run: Run) -> str:
         text.append(
             f"The model of {model['transfer']} was trained on {number(cells)} cells of {types} types with the preset "
             f"{model['preset']} for {number(model['iterations'])} iterations; its probabilities were calibrated on "
-            f"{number(held_out)} held-out reference cells by temperature scaling "
+            f"{number(held_out)} held-out reference cells "
+            f"{'(whole batches held out) ' if model['held_out_by_batch'] else ''}by temperature scaling "
             f"(temperature {number(model['temperature'])})."
         )
         if model["threshold"] is not None:
             target = model["target_error"]
             aim = "" if target is None else f", for a target error of {percent(target)}"
-            text.append(f"Cells with a confidence under {number(model['threshold'])} were left Unknown{aim}.")
+            kind = "confidence" if model["threshold_on"] == "confidence" else "largest uncalibrated probability"
+            text.append(f"Cells with a {kind} under {number(model['threshold'])} were left Unknown{aim}.")
     return " ".join(text)
 
 

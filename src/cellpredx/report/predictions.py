@@ -74,7 +74,7 @@ def _confidence(run: Run) -> Json:
         "xmax": 1,
         "ymin": 0,
         "style": "lines+markers",
-        "x_lines": marks(model["threshold"] for model in run.training),
+        "x_lines": marks(m["threshold"] for m in run.training if m["threshold_on"] == "confidence"),
     }
     text = "Confidence of the best type. Cells left of the dashed line (a model's threshold) are Unknown."
     axes = ("Calibrated confidence", "Cells (%)")

@@ -82,6 +82,7 @@ def _training_table(training: list[Json]) -> Json:
         "types": ("Types", "Cell types of the reference", "count"),
         "iterations": ("Iterations", "Steps that training took", "count"),
         "stopped": ("Stopped", "Whether the loss had settled or the steps had run out", "text"),
+        "held_out": ("Kept from training", "What the calibration kept: whole batches, or half of each type", "text"),
         "held_out_accuracy": ("Accuracy", "On reference cells kept from training", "percent"),
         "held_out_coverage": ("Coverage", "Share of the cells kept from training that got a type", "percent"),
         "target_error": ("Target error", "Share of wrong labels aimed at among the cells that get a type", "percent"),
@@ -96,6 +97,7 @@ def _training_table(training: list[Json]) -> Json:
             **model,
             "reference_cells": sum(model["labels"].values()),
             "types": len(model["labels"]),
+            "held_out": "batches" if model["held_out_by_batch"] else "cells",
             "stopped": stops.get(model["stopped"], model["stopped"]),
         }
         for model in training
