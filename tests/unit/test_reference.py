@@ -3,7 +3,9 @@
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anndata as ad
@@ -17,8 +19,9 @@ from cellpredx.core.errors import UserError
 from cellpredx.core.labels import read_label_table
 from cellpredx.core.spec import SampleSpec
 from cellpredx.matrix.sample_matrix import sample_matrix, write_h5ad
+from cellpredx.reference import pair as pairing
 from cellpredx.reference.labels import apply_map, check_reference, sample_labels
-from cellpredx.reference.pair import barcode_overlap, choose_scenario, join, onto_bundle
+from cellpredx.reference.pair import Described, Pair, choose_scenario, stacked, take
 
 
 def genes_sample(
@@ -44,6 +47,42 @@ def made(sample: str, counts: Any, features: pd.DataFrame, kind: str, **recipe: 
         sp.csr_matrix(counts), cells, [sample] * len(cells), [sample] * len(cells), features,
         sample=sample, modality=modality, kind=kind, recipe=recipe,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Taken(Pair):
+    """A pair with the matrices on its features."""
+
+    reference: ad.AnnData | None = None
+    queries: dict[str, ad.AnnData] = field(default_factory=dict)
+
+
+def described(matrices: list[ad.AnnData]) -> list[Described]:
+    return [SimpleNamespace(obs=m.obs, var=m.var, about=m.uns["cellpredx"]) for m in matrices]
+
+
+def taken(pair: Pair, references: list[ad.AnnData], queries: list[ad.AnnData]) -> Taken:
+    def one(matrix: ad.AnnData) -> ad.AnnData:
+        values = take(sp.csr_matrix(matrix.X), pair.columns[matrix.uns["cellpredx"]["sample"]])
+        return ad.AnnData(values, obs=matrix.obs, var=pair.var)
+
+    parts = [one(matrix) for matrix in references]
+    for part, matrix in zip(parts, references, strict=True):
+        part.obs = stacked(matrix.uns["cellpredx"]["sample"], part.obs)
+    reference = ad.concat(parts, merge="same") if parts else None
+    return Taken(**vars(pair), reference=reference, queries={q.uns["cellpredx"]["sample"]: one(q) for q in queries})
+
+
+def join(references: list[ad.AnnData], queries: list[ad.AnnData], genes: Annotation | None) -> Taken:
+    return taken(pairing.join(described(references), described(queries), genes), references, queries)
+
+
+def onto_bundle(queries: list[ad.AnnData], features: pd.DataFrame, recipe: dict[str, Any]) -> Taken:
+    return taken(pairing.onto_bundle(described(queries), features, recipe), [], queries)
+
+
+def barcode_overlap(references: list[ad.AnnData], queries: list[ad.AnnData]) -> float:
+    return pairing.barcode_overlap(described(references), described(queries))
 
 
 def column(matrix: ad.AnnData, name: str) -> list[float]:

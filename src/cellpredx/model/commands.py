@@ -45,11 +45,12 @@ def run_train(args: argparse.Namespace) -> None:
     import torch
 
     from cellpredx.core.errors import UserError
+    from cellpredx.core.features import FEATURE_COLUMNS
     from cellpredx.core.files import read_json, write_json
     from cellpredx.model import bundle, presets
     from cellpredx.model.device import choose
     from cellpredx.model.fit import fit
-    from cellpredx.model.normalise import is_log1p
+    from cellpredx.model.normalise import is_log1p, proteins_in
 
     begin = time.monotonic()
     torch.set_num_threads(args.threads)
@@ -128,9 +129,10 @@ def run_train(args: argparse.Namespace) -> None:
         threshold=args.unknown_threshold,
         seed=args.seed,
         device=device,
+        proteins=proteins_in(reference.uns["cellpredx"]),
     )
     recipe = {k: v for k, v in queries[0].uns["cellpredx"].items() if k not in ("sample", "version")}
-    features = reference.var[[c for c in ("gene_id", "gene_name", "chrom", "start", "end") if c in reference.var]]
+    features = reference.var[[c for c in FEATURE_COLUMNS if c in reference.var]]
     bundle.write(
         args.bundle,
         fitted,

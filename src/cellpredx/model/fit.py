@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from cellpredx.model.calibration import calibrate
 from cellpredx.model.features import Cells
 from cellpredx.model.graph import lsi, neighbours, pca
-from cellpredx.model.normalise import normalise
+from cellpredx.model.normalise import prepare, with_proteins, without_proteins
 from cellpredx.model.presets import Hyperparameters
 from cellpredx.model.training import train
 from cellpredx.model.weights import Fit
@@ -20,17 +20,19 @@ def query_neighbours(
     modality: str,
     is_log: list[bool],
     h: Hyperparameters,
+    proteins: int = 0,
 ) -> NDArray[np.int64]:
     """Return the kNN of the queries' cells, (cells, k), each query's from itself alone, numbered through all of them.
 
-    `graphs`: the queries' peaks or windows where the features are gene activity, else None for the features.
+    `graphs`: the queries' peaks or windows where the features are gene activity, else None for the features. The last
+    `proteins` features are proteins, which have no part in the neighbours of ATAC.
     """
     parts, base = [], 0
     for features, graph, log in zip(queries, graphs, is_log, strict=True):
         if modality == "atac":
-            embedding = lsi(features if graph is None else graph, h.lsi_components)
+            embedding = lsi(without_proteins(features, proteins) if graph is None else graph, h.lsi_components)
         else:
-            embedding = pca(features if log else normalise(features, h.scale, h.binarize), h.pca_components)
+            embedding = pca(prepare(features, log, h.scale, h.binarize, proteins), h.pca_components)
         parts.append(neighbours(embedding, h.neighbours) + base)
         base += features.shape[0]
     width = min(p.shape[1] for p in parts)
@@ -47,8 +49,13 @@ def _halves(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     return half
 
 
-def thin(counts: sp.csr_matrix, depth: NDArray[np.float64], seed: int) -> sp.csr_matrix:
-    """Return counts with every cell thinned (binomially) towards a depth drawn from `depth`, never deepened."""
+def thin(counts: sp.csr_matrix, depth: NDArray[np.float64], seed: int, proteins: int = 0) -> sp.csr_matrix:
+    """Return counts with every cell thinned (binomially) towards a depth drawn from `depth`, never deepened.
+
+    The last `proteins` features stay as they are.
+    """
+    if proteins:
+        return with_proteins(thin(without_proteins(counts, proteins), depth, seed), counts[:, -proteins:])
     rng = np.random.default_rng(seed)
     totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
     share = np.minimum(1, rng.choice(depth, len(totals)) / np.maximum(totals, 1))
@@ -68,6 +75,7 @@ def held_out_logits(
     h: Hyperparameters,
     seed: int,
     device: torch.device,
+    proteins: int = 0,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return logits and labels of reference cells, each predicted by a model that never saw its label.
 
@@ -83,8 +91,8 @@ def held_out_logits(
         present, y = np.unique(labels[own], return_inverse=True)
         pseudo = reference[other]
         if depth is not None:
-            pseudo = thin(pseudo, depth, seed + fold)
-        x_own, x_other = (x if is_log else normalise(x, h.scale, h.binarize) for x in (reference[own], pseudo))
+            pseudo = thin(pseudo, depth, seed + fold, proteins)
+        x_own, x_other = (prepare(x, is_log, h.scale, h.binarize, proteins) for x in (reference[own], pseudo))
         embedding = lsi(pseudo, h.lsi_components) if modality == "atac" else pca(x_other, h.pca_components)
         result = train(
             Cells(x_own, device),
@@ -124,20 +132,25 @@ def fit(
     threshold: float | None,
     seed: int,
     device: torch.device,
+    proteins: int = 0,
 ) -> Fit:
-    """Fit a model of reference counts (N_R, G) with labels (N_R,) to queries' counts, each (N_Q, G)."""
-    near = query_neighbours(queries, graphs, query_modality, queries_are_log, h)
+    """Fit a model of reference counts (N_R, G) with labels (N_R,) to queries' counts, each (N_Q, G).
+
+    The last `proteins` of the G features are counts of proteins.
+    """
+    near = query_neighbours(queries, graphs, query_modality, queries_are_log, h, proteins)
     x_query = sp.vstack(
-        [q if log else normalise(q, h.scale, h.binarize) for q, log in zip(queries, queries_are_log, strict=True)],
+        [prepare(q, log, h.scale, h.binarize, proteins) for q, log in zip(queries, queries_are_log, strict=True)],
         format="csr",
     )
-    x_reference = reference if reference_is_log else normalise(reference, h.scale, h.binarize)
+    x_reference = prepare(reference, reference_is_log, h.scale, h.binarize, proteins)
     cells = Cells(x_reference, device)
     training = train(cells, labels, types, Cells(x_query, device), near, h, seed)
     thinned = reference_modality != query_modality and not reference_is_log
-    depth = np.concatenate([np.asarray(q.sum(axis=1, dtype=np.float64)).ravel() for q in queries]) if thinned else None
+    totals = [np.asarray(without_proteins(q, proteins).sum(axis=1, dtype=np.float64)).ravel() for q in queries]
+    depth = np.concatenate(totals) if thinned else None
     logits, truth = held_out_logits(
-        reference, reference_is_log, labels, types, reference_modality, depth, h, seed, device
+        reference, reference_is_log, labels, types, reference_modality, depth, h, seed, device, proteins
     )
     calibration = calibrate(logits, truth, target_error, threshold)
     embedding = cells.embed(training.weights.encoder_weight.T, training.weights.encoder_bias)
