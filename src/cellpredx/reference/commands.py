@@ -56,16 +56,17 @@ def run_labels(args: argparse.Namespace) -> None:
 
 def run_pair(args: argparse.Namespace) -> None:
     """Write reference.h5ad, queries/<sample>.h5ad, graphs/<sample>.h5ad and pair.json."""
+    from collections.abc import Iterator
     from contextlib import ExitStack
+    from itertools import chain
 
-    import anndata as ad
     import pandas as pd
     import scipy.sparse as sp
 
     from cellpredx.core.annotation import read_annotation
     from cellpredx.core.features import read_features
     from cellpredx.core.files import atomic, read_json, write_json
-    from cellpredx.matrix.sample_matrix import write_h5ad
+    from cellpredx.matrix.h5ad import write_blocks, write_cells
     from cellpredx.matrix.stored import StoredMatrix
     from cellpredx.reference.pair import barcode_overlap, choose_scenario, join, onto_bundle, stacked
     from cellpredx.reference.proteins import (
@@ -104,28 +105,22 @@ def run_pair(args: argparse.Namespace) -> None:
         features = after_genes(pair.var, proteins.names)
         extra = {"proteins": len(proteins.names)} if proteins.names else {}
 
-        def selection(sample: str, matrix: StoredMatrix) -> ad.AnnData:
-            blocks = list(selected(matrix, pair.columns[sample], measured.get(sample), proteins.columns.get(sample)))
-            return ad.AnnData(sp.vstack(blocks, format="csr"), obs=matrix.obs, var=features.copy())
+        def blocks(sample: str, matrix: StoredMatrix) -> Iterator[sp.csr_matrix]:
+            return selected(matrix, pair.columns[sample], measured.get(sample), proteins.columns.get(sample))
 
         with atomic(args.outdir) as part:
             if references:
-                parts = []
-                for sample, matrix in references.items():
-                    parts.append(selection(sample, matrix))
-                    parts[-1].obs = stacked(sample, matrix.obs)
-                reference = ad.concat(parts, join="inner", merge="same")
-                reference.var = features
-                reference.uns["cellpredx"] = {**next(iter(references.values())).about, **extra}
-                write_h5ad(reference, part / "reference.h5ad")
+                parts = (blocks(sample, matrix) for sample, matrix in references.items())
+                cells = pd.concat([stacked(sample, matrix.obs) for sample, matrix in references.items()])
+                about = {**next(iter(references.values())).about, **extra}
+                write_blocks(part / "reference.h5ad", chain.from_iterable(parts), cells, features, about)
             for sample, matrix in queries.items():
-                query = selection(sample, matrix)
-                query.uns["cellpredx"] = {**matrix.about, **extra}
-                write_h5ad(query, part / "queries" / f"{sample}.h5ad")
+                path = part / "queries" / f"{sample}.h5ad"
+                write_blocks(path, blocks(sample, matrix), matrix.obs, features, {**matrix.about, **extra})
             for path in args.graphs:
-                graph = ad.read_h5ad(path)
-                sample = graph.uns["cellpredx"]["sample"]
-                write_h5ad(graph[queries[sample].obs.index].copy(), part / "graphs" / f"{sample}.h5ad")
+                graph = opened.enter_context(StoredMatrix(path))
+                sample = graph.about["sample"]
+                write_cells(graph, path, queries[sample].obs.index, part / "graphs" / f"{sample}.h5ad")
             write_json(
                 {
                     "transfer": args.transfer,

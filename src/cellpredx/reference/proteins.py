@@ -12,7 +12,7 @@ from cellpredx.matrix.stored import StoredMatrix
 from cellpredx.reference.pair import Described, take
 
 # Entries of a matrix that are in memory at a time, a few times over.
-ENTRIES = 1 << 22
+ENTRIES = 1 << 20
 GENE, PROTEIN = "gene", "protein"
 
 
