@@ -12,6 +12,7 @@ include { MERGE_PEAKS      } from '../modules/local/merge_peaks'
 include { MULTIQC          } from '../modules/local/multiqc'
 include { PAIR             } from '../modules/local/pair'
 include { PREDICT          } from '../modules/local/predict'
+include { PROTEINS         } from '../modules/local/proteins'
 include { REPORT           } from '../modules/local/report'
 include { STANDARDISE      } from '../modules/local/standardise'
 include { TRAIN            } from '../modules/local/train'
@@ -33,7 +34,7 @@ workflow CELLPREDX {
     // The headers of every sample are read before anything else runs.
     ch_samples = channel.fromList(plan.samples.collect { sample -> sampleInput(sample, plan, options) })
     CHECK_INPUTS(ch_samples, options.annotation != null)
-    ch_kinds = CHECK_INPUTS.out.json
+    ch_found = CHECK_INPUTS.out.json
         .map { _meta, json -> new groovy.json.JsonSlurper().parseText(json.text) }
         .toList()
         .map { checks ->
@@ -41,11 +42,14 @@ workflow CELLPREDX {
             if (mistakes) {
                 error(mistakesText(mistakes))
             }
-            checks.collectEntries { check -> [(check.sample): check.kind] }
+            [
+                kinds: checks.collectEntries { check -> [(check.sample): check.kind] },
+                proteins: checks.findAll { check -> check.proteins }.collect { check -> check.sample }.sort()
+            ]
         }
     ch_checked = ch_samples
-        .combine(ch_kinds.map { kinds -> [kinds] })
-        .map { meta, spec, files, kinds -> [meta + [kind: kinds[meta.id]], spec, files] }
+        .combine(ch_found)
+        .map { meta, spec, files, found -> [meta + [kind: found.kinds[meta.id], proteins: meta.id in found.proteins], spec, files] }
         .branch { meta, _spec, _files ->
             fragments: meta.kind == 'fragments'
             matrix: true
@@ -69,7 +73,9 @@ workflow CELLPREDX {
     )
 
     // What every transfer needs: [key of a matrix, id of the transfer, part, position].
-    ch_needs = ch_kinds.flatMap { kinds -> plan.transfers.collectMany { transfer -> needsOf(transfer, kinds, plan, wishes) } }
+    ch_needs = ch_found.flatMap { found ->
+        plan.transfers.collectMany { transfer -> needsOf(transfer, found.kinds, plan, wishes + [proteins: found.proteins]) }
+    }
 
     // Matrices by their key, [sample, kind, peak set and counting].
     ch_standard = STANDARDISE.out.matrices.transpose().map { meta, file -> [[meta.id, file.baseName, ''], file] }
@@ -94,6 +100,13 @@ workflow CELLPREDX {
         .combine(ch_standard, by: 0)
         .map { _key, sample, count, file -> [sample, count, file] }
     ch_stores = INGEST_FRAGMENTS.out.store.map { meta, store -> [meta.id, store] }
+    PROTEINS(
+        ch_checked.fragments
+            .filter { meta, _spec, _files -> meta.proteins }
+            .map { meta, spec, files -> [meta.id, meta, spec, files] }
+            .join(ch_stores)
+            .map { _id, meta, spec, files, store -> [meta, spec, files, store] }
+    )
 
     // A sample's peaks are called once, and merged into one set for each group that has no other: [group, its samples].
     ch_without_peaks = ch_counts
@@ -143,6 +156,7 @@ workflow CELLPREDX {
     ch_matrices = ch_standard
         .mix(GENE_ACTIVITY.out.matrix.map { meta, file -> [[meta.id, 'gene_activity', ''], file] })
         .mix(COUNT_FEATURES.out.matrix.map { meta, file -> [[meta.id, meta.kind, meta.set], file] })
+        .mix(PROTEINS.out.matrix.map { meta, file -> [[meta.id, 'proteins', ''], file] })
 
     // References and queries of a transfer on common features.
     ch_pairs = ch_needs
@@ -242,7 +256,7 @@ workflow CELLPREDX {
 
 // A sample as its tasks read it, without the lines of the sheet, so that moving a row runs nothing again: identity, description as JSON, files in the order of their folders.
 def sampleInput(sample, plan, options) {
-    def keys = ['fragments', 'matrix', 'gene_activity', 'peaks', 'barcodes']
+    def keys = ['fragments', 'matrix', 'gene_activity', 'proteins', 'peaks', 'barcodes']
     def given = sample.rows.collectMany { row -> keys.collect { key -> row[key] } } + [sample.labels?.file]
     def files = given.findAll { file -> file }.unique()
     def folders = files.withIndex(1).collectEntries { file, number -> [(file): "in${number}".toString()] }
@@ -266,7 +280,7 @@ def sampleInput(sample, plan, options) {
 // The files of a transfer's parts, each in the order of the sheet.
 def pairInput(transfer, needs, files) {
     def parts = [needs, files].transpose().groupBy { need, _file -> need.part }
-    def ordered = ['reference', 'query', 'graph'].collect { part ->
+    def ordered = ['reference', 'query', 'graph', 'proteins'].collect { part ->
         (parts[part] ?: []).sort { pair -> pair[0].position }.collect { pair -> pair[1] }
     }
     def meta = [

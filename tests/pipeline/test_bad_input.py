@@ -170,6 +170,32 @@ def test_mistakes_between_rows(launch: Launch) -> None:
 
 
 @both_parsers
+def test_mistaken_proteins(launch: Launch) -> None:
+    sheet = launch.sheet(
+        "r,reference,rna,,,a.h5ad,nowhere.h5ad,cell_type",
+        "q1,query,atac,,,,b.h5ad,",
+        "q2,query,atac,a,q.tsv.gz,,c.h5ad,",
+        "q2,query,atac,b,q2.tsv.gz,,c.h5ad,",
+        "q3,query,atac,,,b.h5ad,c.h5ad,",
+        "q4,query,atac,,,notes.txt,notes.txt,",
+        header="sample,role,modality,library,fragments,matrix,proteins,labels",
+    )
+    mistakes = launch.refused("--input", sheet)
+
+    def cell(line: int) -> tuple[str, str]:
+        return at(mistakes, f"{sheet}, line {line}, column proteins")
+
+    assert cell(2)[0].startswith("proteins `nowhere.h5ad` does not exist")
+    assert cell(3)[0] == "proteins are given without fragments or a matrix"
+    assert cell(5)[0] == "duplicate: sample `q2` has these proteins on line 4 too"
+    assert cell(6)[0] == "sample `q3` has the same proteins as sample `q2` on line 4"
+    assert cell(7) == (
+        "proteins `notes.txt` is not a file of the right kind",
+        "give a .h5ad file, a 10x .h5 file or a 10x matrix folder",
+    )
+
+
+@both_parsers
 def test_mistaken_parameters(launch: Launch) -> None:
     sheet = launch.sheet("r,reference,rna,,,a.h5ad,,,,cell_type,,", "q,query,atac,,q.tsv.gz,,,,,,,")
     arguments = (

@@ -125,6 +125,45 @@ def test_matched_scenario_under_the_strict_parser(tmp_path: Path) -> None:
     assert run.json("groups/all/query/evaluation.json")["accuracy"] >= 0.6
 
 
+def test_proteins_of_both_sides_are_used_and_help(tmp_path: Path) -> None:
+    data = simulate("citeseq", tmp_path / "data", cells=100)
+    given = [*genome(data), *FAST]
+    run = succeeded(run_pipeline(tmp_path, "--input", "data/sheet.csv", *given))
+    features = run.table("groups/all/model/features.csv")
+    proteins = [row["name"] for row in features if row["feature_type"] == "protein"]
+    # The reference writes CD8a, the query CD8A.
+    assert len(proteins) == 12
+    assert "adt:CD8a" in proteins
+    assert list(ad.read_h5ad(run.outdir / "samples/query/matrix/proteins.h5ad").var_names)[2] == "adt:CD8A"
+    assert any(row["feature"].startswith("adt:") for row in run.table("groups/all/query/determinants.csv"))
+
+    rows = [row.split(",") for row in (data / "sheet.csv").read_text().splitlines()]
+    at = rows[0].index("proteins")
+
+    def without(sheet: str, samples: tuple[str, ...], kept: tuple[str, ...]) -> str:
+        lines = [[*row[:at], row[at] if row[0] in (*samples, "sample") else "", *row[at + 1 :]] for row in rows]
+        text = "\n".join(",".join(line) for line in lines if line[0] in (*kept, "sample"))
+        (data / sheet).write_text(text + "\n")
+        return f"data/{sheet}"
+
+    both = ("reference_rna", "query")
+    sheet = without("one_side.csv", ("reference_rna",), both)
+    genes = succeeded(run_pipeline(tmp_path, "--input", sheet, *given, "-resume", outdir="one_side"))
+    assert (
+        "proteins of reference_rna were not used: query has none"
+        in (genes.outdir / "multiqc/multiqc_report.html").read_text()
+    )
+    assert "feature_type" not in genes.table("groups/all/model/features.csv")[0]
+    path = "groups/all/query/evaluation.json"
+    assert run.json(path)["accuracy"] >= max(0.95, genes.json(path)["accuracy"])
+
+    bundle = ["--model", "results/groups/all/model"]
+    sheet = without("query_only.csv", both, ("query",))
+    alone = succeeded(run_pipeline(tmp_path, "--input", sheet, *given, *bundle, "-resume", outdir="with_model"))
+    path = "groups/all/query/predictions.csv"
+    assert (alone.outdir / path).read_bytes() == (run.outdir / path).read_bytes()
+
+
 def test_a_bundle_has_its_query_counted_as_its_features_were(tmp_path: Path) -> None:
     data = simulate("unmatched", tmp_path / "data", cells=60)
     given = [*genome(data), *FAST]

@@ -51,7 +51,7 @@ workflow STANDARDISED {
         reference: true
     }
     ch_to_pair = ch_matrices.reference.combine(ch_matrices.query).map { _reference, matrix, _query, other ->
-        [transferMeta(), [matrix], [other], [], []]
+        [transferMeta(), [matrix], [other], [], [], []]
     }
 
     emit:

@@ -433,7 +433,7 @@ def test_held_out_cells_are_each_predicted_once_by_a_model_without_them(h: Hyper
     one_batch = np.zeros(121, np.int64)
 
     def held_out(labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        found = held_out_logits(counts, False, labels, 3, one_batch, "rna", None, short, 1, CPU)
+        found = held_out_logits(Reference(counts, labels, 3, one_batch), "rna", None, short, 1, CPU)
         assert not found.by_batch
         return found.logits, found.labels
 

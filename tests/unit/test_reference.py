@@ -3,7 +3,9 @@
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anndata as ad
@@ -17,8 +19,10 @@ from cellpredx.core.errors import UserError
 from cellpredx.core.labels import read_label_table
 from cellpredx.core.spec import SampleSpec
 from cellpredx.matrix.sample_matrix import sample_matrix, write_h5ad
+from cellpredx.reference import pair as pairing
+from cellpredx.reference.checks import check_recipe, fingerprints, refuse_same_cells
 from cellpredx.reference.labels import apply_map, check_reference, sample_labels
-from cellpredx.reference.pair import barcode_overlap, choose_scenario, join, onto_bundle
+from cellpredx.reference.pair import Described, Pair, choose_scenario, stacked, take
 
 
 def genes_sample(
@@ -44,6 +48,42 @@ def made(sample: str, counts: Any, features: pd.DataFrame, kind: str, **recipe: 
         sp.csr_matrix(counts), cells, [sample] * len(cells), [sample] * len(cells), features,
         sample=sample, modality=modality, kind=kind, recipe=recipe,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Taken(Pair):
+    """A pair with the matrices on its features."""
+
+    reference: ad.AnnData | None = None
+    queries: dict[str, ad.AnnData] = field(default_factory=dict)
+
+
+def described(matrices: list[ad.AnnData]) -> list[Described]:
+    return [SimpleNamespace(obs=m.obs, var=m.var, about=m.uns["cellpredx"]) for m in matrices]
+
+
+def taken(pair: Pair, references: list[ad.AnnData], queries: list[ad.AnnData]) -> Taken:
+    def one(matrix: ad.AnnData) -> ad.AnnData:
+        values = take(sp.csr_matrix(matrix.X), pair.columns[matrix.uns["cellpredx"]["sample"]])
+        return ad.AnnData(values, obs=matrix.obs, var=pair.var)
+
+    parts = [one(matrix) for matrix in references]
+    for part, matrix in zip(parts, references, strict=True):
+        part.obs = stacked(matrix.uns["cellpredx"]["sample"], part.obs)
+    reference = ad.concat(parts, merge="same") if parts else None
+    return Taken(**vars(pair), reference=reference, queries={q.uns["cellpredx"]["sample"]: one(q) for q in queries})
+
+
+def join(references: list[ad.AnnData], queries: list[ad.AnnData], genes: Annotation | None) -> Taken:
+    return taken(pairing.join(described(references), described(queries), genes), references, queries)
+
+
+def onto_bundle(queries: list[ad.AnnData], features: pd.DataFrame, recipe: dict[str, Any]) -> Taken:
+    return taken(pairing.onto_bundle(described(queries), features, recipe), [], queries)
+
+
+def barcode_overlap(references: list[ad.AnnData], queries: list[ad.AnnData]) -> float:
+    return pairing.barcode_overlap(described(references), described(queries))
 
 
 def column(matrix: ad.AnnData, name: str) -> list[float]:
@@ -218,8 +258,46 @@ def test_a_query_that_does_not_fit_a_bundle_is_refused() -> None:
     assert caught.value.where == "the model has A0, A1, A2, A3, A4; the sample has A0, b, c, d, e"
     with pytest.raises(UserError, match="the model reads genes, sample q has peaks"):
         onto_bundle([regions_sample("q", [("chr1", 0, 100)])], features, {})
-    with pytest.raises(UserError, match="the model is of genome hg38, sample q of mm10"):
+    with pytest.raises(UserError, match="the genome of sample q is mm10, that of the model is hg38"):
         onto_bundle([genes_sample("q", names, genome="mm10")], features, {"genome": "hg38"})
+
+
+@pytest.mark.parametrize(
+    ("key", "own", "model", "said"),
+    [
+        ("genome", "mm10", "hg38", "the genome of sample q is mm10, that of the model is hg38"),
+        ("modality", "atac", "rna", "the modality of sample q is atac"),
+        ("kind", "windows", "peaks", "the kind of features of sample q is windows"),
+        ("counting", "insertion", "fragment", "the counting of fragments of sample q is insertion"),
+        ("gene_model", "archr", "body", "the gene model of sample q is archr"),
+        ("window_size", 500, 5000, "the window size of sample q is 500, that of the model is 5000"),
+    ],
+)
+def test_a_query_that_was_made_otherwise_than_the_model_is_refused(key: str, own: Any, model: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check_recipe({"sample": "q", key: own}, {key: model})
+    assert check_recipe({"sample": "q", key: own}, {key: own}) == []
+    assert check_recipe({"sample": "q", key: own}, {}) == check_recipe({"sample": "q"}, {key: model}) == []
+
+
+def test_genes_of_another_annotation_are_told() -> None:
+    found = check_recipe({"sample": "q", "annotation_sha256": "a"}, {"annotation_sha256": "b"})
+    assert found == ["q: genes were counted by another annotation than the model's"]
+    assert check_recipe({"sample": "q", "annotation_sha256": "a"}, {"annotation_sha256": "a"}) == []
+    assert check_recipe({"sample": "q"}, {"annotation_sha256": "a"}) == []
+
+
+def test_query_cells_that_are_reference_cells_are_refused_whatever_their_names() -> None:
+    rng = np.random.default_rng(1)
+    reference, query = (sp.csr_matrix(rng.poisson(1, (40, 80)), dtype=np.float32) for _ in range(2))
+    barcodes = pd.Index([f"q{i}" for i in range(40)])
+    refuse_same_cells(fingerprints(reference), fingerprints(query), "q", barcodes)
+    # Cells of few counts are equal by chance.
+    few = sp.csr_matrix((np.ones(40, np.float32), np.zeros(40, int), np.arange(41)), shape=(40, 80))
+    refuse_same_cells(fingerprints(few), fingerprints(few), "q", barcodes)
+    query[7] = reference[31]
+    with pytest.raises(UserError, match="1 of 40 cells of query q are cells of the reference, the first is 'q7'"):
+        refuse_same_cells(fingerprints(reference), fingerprints(query), "q", barcodes)
 
 
 def write_bundle_features(folder: Path, features: pd.DataFrame, modality: str) -> None:

@@ -129,7 +129,7 @@ def z_scores(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((log - log.mean(axis=0)) / (log.std(axis=0) + 1e-9))
 
 
-@pytest.mark.parametrize("scenario", ["unmatched", "matched", "atac", "rna"])
+@pytest.mark.parametrize("scenario", ["unmatched", "matched", "atac", "rna", "citeseq"])
 def test_same_seed_same_bytes_and_another_seed_other_data(tmp_path: Path, scenario: str) -> None:
     first, again = (simulate(tmp_path / name, scenario, cells=50) for name in ("first", "again"))
     other = simulate(tmp_path / "other", scenario, cells=50, seed=2)
@@ -142,7 +142,7 @@ def test_same_seed_same_bytes_and_another_seed_other_data(tmp_path: Path, scenar
     assert all((first / n).read_bytes() != (other / n).read_bytes() for n in data)
 
 
-@pytest.mark.parametrize("scenario", ["demo", "unmatched", "matched", "atac", "rna"])
+@pytest.mark.parametrize("scenario", ["demo", "unmatched", "matched", "atac", "rna", "citeseq"])
 def test_sheet_names_files_beside_it(tmp_path: Path, scenario: str) -> None:
     folder = simulate(tmp_path, scenario, cells=50)
     sheet = read_sheet(folder)

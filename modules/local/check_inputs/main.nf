@@ -21,6 +21,6 @@ process CHECK_INPUTS {
 
     stub:
     """
-    echo '{"sample": "${meta.id}", "kind": "${meta.modality == 'rna' ? 'genes' : 'peaks'}", "problems": []}' > check.json
+    echo '{"sample": "${meta.id}", "kind": "${meta.modality == 'rna' ? 'genes' : 'peaks'}", "proteins": false, "problems": []}' > check.json
     """
 }

@@ -4,7 +4,7 @@ process PAIR {
     label 'image_core'
 
     input:
-    tuple val(meta), path(references, stageAs: 'references?/*'), path(queries, stageAs: 'queries?/*'), path(graphs, stageAs: 'graphs?/*'), path(bundle, stageAs: 'bundle')
+    tuple val(meta), path(references, stageAs: 'references?/*'), path(queries, stageAs: 'queries?/*'), path(graphs, stageAs: 'graphs?/*'), path(proteins, stageAs: 'proteins?/*'), path(bundle, stageAs: 'bundle')
     path annotation, stageAs: 'annotation/*'
     val scenario
 
@@ -23,6 +23,7 @@ process PAIR {
         ${bundle ? '--bundle bundle' : "--references ${references}"} \\
         --queries ${queries} \\
         ${graphs ? "--graphs ${graphs}" : ''} \\
+        ${proteins ? "--proteins ${proteins}" : ''} \\
         --peak-source ${meta.peak_source} \\
         ${meta.without_peaks ? '--without-peaks' : ''} \\
         ${annotation ? '--annotation annotation/*' : ''} \\

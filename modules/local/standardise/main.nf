@@ -8,7 +8,7 @@ process STANDARDISE {
     tuple val(meta), val(spec), path(files, stageAs: 'in?/*')
 
     output:
-    tuple val(meta), path('{genes,peaks,gene_activity}.h5ad'), emit: matrices
+    tuple val(meta), path('{genes,peaks,gene_activity,proteins}.h5ad'), emit: matrices
     tuple val(meta), path('sample.json'), emit: json
     tuple val(task.process), eval('cellpredx versions'), topic: versions
 

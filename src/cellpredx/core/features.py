@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-_TEXTS = ("name", "gene_id", "gene_name", "chrom")
+FEATURE_COLUMNS = ("gene_id", "gene_name", "feature_type", "chrom", "start", "end")
+_TEXTS = ("name", "gene_id", "gene_name", "feature_type", "chrom")
 
 
 def read_features(path: Path) -> pd.DataFrame:

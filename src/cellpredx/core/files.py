@@ -75,6 +75,14 @@ def atomic(path: str | Path) -> Iterator[Path]:
         os.replace(scratch, target)
 
 
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Give a file a second name; copy it where the two are on different file systems."""
+    try:
+        os.link(Path(source).resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 @contextmanager
 def together(folder: str | Path) -> Iterator[Path]:
     """Yield a temporary folder in `folder`; what the block writes there moves to `folder` when it ends well.

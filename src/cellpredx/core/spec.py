@@ -8,6 +8,8 @@ from typing import Any
 
 from cellpredx.core.errors import UserError
 
+FILES = ("fragments", "matrix", "gene_activity", "proteins", "peaks", "barcodes")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -18,6 +20,7 @@ class Row:
     fragments: Path | None
     matrix: Path | None
     gene_activity: Path | None
+    proteins: Path | None
     peaks: Path | None
     barcodes: Path | None
 
@@ -63,7 +66,7 @@ def read_spec(source: str) -> SampleSpec:
         Row(
             number=number,
             library=str(row["library"]),
-            **{key: _staged(row.get(key)) for key in ("fragments", "matrix", "gene_activity", "peaks", "barcodes")},
+            **{key: _staged(row.get(key)) for key in FILES},
         )
         for number, row in enumerate(raw["rows"])
     )

@@ -1,4 +1,4 @@
-"""Verbs that make matrices and what they count in: standardise, count, gene-activity, call-peaks, merge-peaks."""
+"""Verbs that make matrices and what they count in."""
 
 import argparse
 from pathlib import Path
@@ -11,6 +11,12 @@ def register(verbs: Any) -> None:
     parser.add_argument("--spec", required=True, help="the sample's rows: a JSON file, or base64:<JSON>")
     parser.add_argument("--outdir", default=".")
     parser.set_defaults(run=run_standardise)
+
+    parser = verbs.add_parser("proteins", help="proteins of the cells of a sample of fragments -> .h5ad of counts")
+    parser.add_argument("--spec", required=True, help="the sample's rows: a JSON file, or base64:<JSON>")
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--out", default="proteins.h5ad")
+    parser.set_defaults(run=run_proteins)
 
     parser = verbs.add_parser("count", help="count a sample's fragments in peaks, windows or genes")
     parser.add_argument("--store", required=True)
@@ -54,12 +60,13 @@ def register(verbs: Any) -> None:
 
 
 def run_standardise(args: argparse.Namespace) -> None:
-    """Write <kind>.h5ad (and gene_activity.h5ad where one is given) and sample.json: all of them, or nothing."""
+    """Write <kind>.h5ad (gene_activity.h5ad and proteins.h5ad where there are such) and sample.json, or nothing."""
     import numpy as np
 
     from cellpredx.core.errors import UserError
     from cellpredx.core.files import together, write_json
     from cellpredx.core.spec import read_spec
+    from cellpredx.matrix.proteins import protein_files, protein_matrix
     from cellpredx.matrix.sample_matrix import write_h5ad
     from cellpredx.matrix.standardise import standardise
 
@@ -81,6 +88,9 @@ def run_standardise(args: argparse.Namespace) -> None:
             )
         warnings.extend(activity.warnings)
         results["gene_activity"] = activity.matrix[matrix.obs_names].copy()
+    if measured := protein_files(spec):
+        library, batch = (matrix.obs[name].astype(str).tolist() for name in ("library", "batch"))
+        results["proteins"] = protein_matrix(spec, measured, matrix.obs_names.tolist(), library, batch)
     totals = np.asarray(matrix.X.sum(axis=1)).ravel()
     summary = {
         "sample": spec.sample,
@@ -99,6 +109,18 @@ def run_standardise(args: argparse.Namespace) -> None:
         for name, values in results.items():
             write_h5ad(values, part / f"{name}.h5ad")
         write_json(summary, part / "sample.json")
+
+
+def run_proteins(args: argparse.Namespace) -> None:
+    """Write the proteins of the cells that were called in a sample's fragments."""
+    from cellpredx.core.spec import read_spec
+    from cellpredx.fragments.store import Store
+    from cellpredx.matrix.proteins import protein_files, protein_matrix
+    from cellpredx.matrix.sample_matrix import write_h5ad
+
+    spec, store = read_spec(args.spec), Store.open(args.store)
+    batch = [store.batch] * len(store.cells)
+    write_h5ad(protein_matrix(spec, protein_files(spec), store.cells, store.libraries, batch), args.out)
 
 
 def run_count(args: argparse.Namespace) -> None:

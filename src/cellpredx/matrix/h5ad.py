@@ -3,10 +3,10 @@
 anndata wants the whole matrix in memory, and takes longer to load than a sample's counts take to make.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -14,8 +14,13 @@ import pandas as pd
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from cellpredx.core.files import atomic, hdf5
+from cellpredx.core.files import atomic, hdf5, link_or_copy
 from cellpredx.matrix.counting import Counts
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
+    from cellpredx.matrix.stored import StoredMatrix
 
 CHUNK = 1 << 18
 GZIP: dict[str, Any] = {"compression": "gzip", "compression_opts": 1}
@@ -28,12 +33,18 @@ def _encode(item: Any, kind: str, version: str) -> Any:
 
 
 class _Stream:
-    """A one-dimensional dataset of known length, written from its start on, compressed as HDF5's gzip filter does."""
+    """A one-dimensional dataset, written from its start on, compressed as HDF5's gzip filter does.
 
-    def __init__(self, group: h5py.Group, name: str, length: int, dtype: Any) -> None:
-        self.chunk = max(1, min(CHUNK, length))
-        options = {"chunks": (self.chunk,), **GZIP, "shuffle": True} if length else {}
-        self.data = group.create_dataset(name, (length,), dtype, **options)
+    `length`: how many values come; None where it is not known, and the dataset grows.
+    """
+
+    def __init__(self, group: h5py.Group, name: str, length: int | None, dtype: Any) -> None:
+        self.grows = length is None
+        self.chunk = CHUNK if length is None else max(1, min(CHUNK, length))
+        options = {} if length == 0 else {"chunks": (self.chunk,), **GZIP, "shuffle": True}
+        if self.grows:
+            options["maxshape"] = (None,)
+        self.data = group.create_dataset(name, (length or 0,), dtype, **options)
         self.buffer = np.zeros(self.chunk, dtype)
         self.filled = self.written = 0
 
@@ -51,6 +62,8 @@ class _Stream:
     def flush(self) -> None:
         """Write what is in the buffer."""
         if self.filled:
+            if self.grows:
+                self.data.resize((self.written + self.filled,))
             self.buffer[self.filled :] = 0
             shuffled = np.ascontiguousarray(self.buffer.view(np.uint8).reshape(self.chunk, -1).T)
             self.data.id.write_direct_chunk((self.written,), isal_zlib.compress(shuffled.tobytes(), 1))
@@ -96,22 +109,43 @@ class Totals:
 def write_counts(
     path: str | Path,
     counts: Counts,
-    obs: tuple[Iterable[str], dict[str, Any]],
-    var: tuple[Iterable[str], dict[str, Any]],
+    obs: tuple[Collection[str], dict[str, Any]],
+    var: tuple[Collection[str], dict[str, Any]],
     about: dict[str, Any],
 ) -> Totals:
     """Write cells x features (CSR, float32) to an .h5ad that appears whole or not at all.
 
     `obs` and `var`: names and columns; `about`: uns['cellpredx'], texts and numbers.
     """
-    nnz = counts.nnz
-    totals, lengths = [], []
-    with atomic(path) as part, hdf5(part) as root:
+    return _write(path, counts.blocks(), counts.nnz, obs, var, about)
+
+
+def write_blocks(
+    path: str | Path, blocks: "Iterable[sp.csr_matrix]", obs: pd.DataFrame, var: pd.DataFrame, about: dict[str, Any]
+) -> None:
+    """Write the blocks of cells of a matrix (CSR, float32), one at a time, to an .h5ad as `write_counts` does."""
+    parts = ((np.diff(block.indptr), block.indices, block.data) for block in blocks)
+    own_obs, own_var = ((table.index, {str(name): table[name] for name in table}) for table in (obs, var))
+    _write(path, parts, None, own_obs, own_var, about)
+
+
+def _write(
+    path: str | Path,
+    parts: Iterable[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]],
+    nnz: int | None,
+    obs: tuple[Collection[str], dict[str, Any]],
+    var: tuple[Collection[str], dict[str, Any]],
+    about: dict[str, Any],
+) -> Totals:
+    """Write parts: entries of each cell, their columns, their values; nnz: entries of all, None where not known."""
+    totals: list[NDArray[Any]] = [np.zeros(0)]
+    lengths: list[NDArray[Any]] = [np.zeros(0, np.int64)]
+    with atomic(path) as partial, hdf5(partial) as root:
         _encode(root, "anndata", "0.1.0")
         matrix = _encode(root.create_group("X"), "csr_matrix", "0.1.0")
-        matrix.attrs["shape"] = np.asarray(counts.shape, np.int64)
+        matrix.attrs["shape"] = np.asarray((len(obs[0]), len(var[0])), np.int64)
         values, columns = _Stream(matrix, "data", nnz, np.float32), _Stream(matrix, "indices", nnz, np.int32)
-        for length, own_columns, own_values in counts.blocks():
+        for length, own_columns, own_values in parts:
             columns.add(own_columns)
             values.add(own_values)
             lengths.append(length)
@@ -119,7 +153,7 @@ def write_counts(
         columns.flush()
         values.flush()
         entries = np.concatenate(lengths)
-        pointers = np.r_[0, np.cumsum(entries)].astype(np.int32 if nnz < 2**31 else np.int64)
+        pointers = np.r_[0, np.cumsum(entries)].astype(np.int32 if entries.sum() < 2**31 else np.int64)
         matrix.create_dataset("indptr", data=pointers, **GZIP)
         _table(root, "obs", *obs)
         _table(root, "var", *var)
@@ -131,3 +165,20 @@ def write_counts(
             item = own.create_dataset(key, data=value, dtype=h5py.string_dtype() if text else None)
             _encode(item, "string" if text else "numeric-scalar", "0.2.0")
     return Totals(np.concatenate(totals), entries)
+
+
+def write_cells(matrix: "StoredMatrix", source: str | Path, cells: pd.Index, path: Path) -> None:
+    """Write a stored matrix (of the file `source`) with `cells` in their order; the file where these are its own.
+
+    Raises ValueError for a cell that the matrix has not.
+    """
+    if matrix.obs.index.equals(cells):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(source, path)
+        return
+    rows = matrix.obs.index.get_indexer(cells)
+    if (rows < 0).any():
+        raise ValueError(f"the matrix {matrix.about['kind']} of {matrix.about['sample']} lacks cells")
+    order = np.argsort(rows)
+    place = np.argsort(order)
+    write_blocks(path, [matrix.take(rows[order])[place]], matrix.obs.iloc[rows], matrix.var, matrix.about)

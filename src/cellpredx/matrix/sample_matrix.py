@@ -28,12 +28,13 @@ def sample_matrix(
     """Return cells x features with what may travel to training, and nothing else.
 
     `counts`: (cells, features) sparse; `features`: index of unique names, columns gene_id and gene_name, or chrom,
-    start and end; `kind`: genes, gene_activity, peaks or windows; `recipe`: how the counts were made.
+    start and end, or none for proteins; `kind`: genes, gene_activity, peaks, windows or proteins; `recipe`: how the
+    counts were made.
     """
     matrix = sp.csr_matrix(counts, dtype=np.float32)
     matrix.sort_indices()
     obs = pd.DataFrame({"library": library, "batch": batch}, index=pd.Index(barcodes, dtype=object))
-    columns = GENE_COLUMNS if kind in ("genes", "gene_activity") else REGION_COLUMNS
+    columns = GENE_COLUMNS if kind in ("genes", "gene_activity") else [] if kind == "proteins" else REGION_COLUMNS
     extra = [c for c in features.columns if c == "linked_gene"]
     result = ad.AnnData(matrix, obs=obs, var=features[columns + extra].copy())
     result.uns["cellpredx"] = {

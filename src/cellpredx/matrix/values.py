@@ -142,8 +142,8 @@ def _check(values: sp.csr_matrix, header: Header, rows: NDArray[np.int64], name:
 def counts_of(header: Header, rows: NDArray[np.int64], modality: str) -> tuple[sp.csr_matrix, bool, str | None]:
     """Return (values of `rows`, are they log1p, a warning): the first of layers['counts'], X and raw with counts.
 
-    RNA goes on with log1p values where a file has nothing else; ATAC does not. Raises UserError for NaN, infinite
-    and negative values, and where there are neither counts nor log1p values.
+    RNA goes on with log1p values where a file has nothing else; ATAC and proteins do not. Raises UserError for NaN,
+    infinite and negative values, and where there are neither counts nor log1p values.
     """
     where = header.path.name
     known = sources(header, rows)
@@ -166,7 +166,7 @@ def counts_of(header: Header, rows: NDArray[np.int64], modality: str) -> tuple[s
     )
     values = known[name]()
     _check(values, header, rows, name)
-    if modality == "atac" or name.startswith("layers") or float(values.data.max()) > 50:
+    if modality != "rna" or name.startswith("layers") or float(values.data.max()) > 50:
         raise UserError(
             "the matrix holds no whole-number counts (nor do layers['counts'] and raw)",
             f"{where}, {name}",

@@ -154,9 +154,10 @@ def _reference(
     import numpy as np
 
     from cellpredx.core.errors import UserError
+    from cellpredx.core.features import FEATURE_COLUMNS
     from cellpredx.matrix.stored import StoredMatrix, is_constant
     from cellpredx.model.fit import Reference
-    from cellpredx.model.normalise import is_log1p
+    from cellpredx.model.normalise import is_log1p, proteins_in
     from cellpredx.model.subsample import by_type
     from cellpredx.reference.labels import labels_of
 
@@ -188,13 +189,14 @@ def _reference(
                 "give a matrix of counts",
             )
         batches = np.unique(stored.obs["batch"].astype(str).to_numpy()[known[chosen]], return_inverse=True)[1]
-        columns = [c for c in ("gene_id", "gene_name", "chrom", "start", "end") if c in stored.var]
+        columns = [c for c in FEATURE_COLUMNS if c in stored.var]
         about = {
             "features": stored.var[columns],
             "content": {"reference": content, "labels": _digest(names)},
             "warnings": warnings,
         }
-        reference = Reference(counts, y[chosen].astype(np.int64), len(types), batches, is_log1p(stored.about))
+        kinds = (is_log1p(stored.about), proteins_in(stored.about))
+        reference = Reference(counts, y[chosen].astype(np.int64), len(types), batches, *kinds)
     return reference, types.tolist(), sizes.tolist(), about
 
 
@@ -205,7 +207,7 @@ def _queries(folder: Path, pair: dict[str, Any], most: int, rng: Any) -> "tuple[
     from cellpredx.core.errors import UserError
     from cellpredx.matrix.stored import StoredMatrix
     from cellpredx.model.fit import Query
-    from cellpredx.model.normalise import is_log1p
+    from cellpredx.model.normalise import is_log1p, proteins_in
     from cellpredx.model.subsample import by_depth
 
     queries, content, warnings = [], {}, []
@@ -223,7 +225,7 @@ def _queries(folder: Path, pair: dict[str, Any], most: int, rng: Any) -> "tuple[
             path = folder / "graphs" / f"{name}.h5ad"
             if path.is_file():
                 graph = stack.enter_context(StoredMatrix(path)).take(chosen)
-            queries.append(Query(matrix.take(chosen), graph, is_log1p(matrix.about)))
+            queries.append(Query(matrix.take(chosen), graph, is_log1p(matrix.about), proteins_in(matrix.about)))
         recipe = {k: v for k, v in stored[0].about.items() if k not in ("sample", "version")}
     if sum(cells) > most:
         used = sum(query.counts.shape[0] for query in queries)

@@ -22,7 +22,7 @@ PANEL = 32
 
 def _times(rows: sp.csr_matrix, dense: torch.Tensor) -> torch.Tensor:
     """Return rows @ dense on the CPU: threaded where torch has MKL, by scipy elsewhere."""
-    panels = [panel.contiguous() for panel in dense.split(PANEL, dim=1)]
+    panels = [panel.contiguous() for panel in torch.split(dense, PANEL, dim=1)]
     if not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
         return torch.cat([torch.from_numpy(np.asarray(rows @ panel.numpy())) for panel in panels], dim=1)
     with warnings.catch_warnings():
@@ -42,7 +42,7 @@ def _transposed_times(rows: sp.csr_matrix, dense: torch.Tensor, threads: ThreadP
 
     The transposed matrix is only a view: to sort it by columns would take longer than the product.
     """
-    products = threads.map(lambda panel: rows.T @ panel.contiguous().numpy(), dense.split(PANEL, dim=1))
+    products = threads.map(lambda panel: rows.T @ panel.contiguous().numpy(), torch.split(dense, PANEL, dim=1))
     return torch.cat([torch.from_numpy(product) for product in products], dim=1)
 
 

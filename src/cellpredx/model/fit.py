@@ -10,7 +10,7 @@ from cellpredx.model.calibration import calibrate
 from cellpredx.model.device import CPU, Place
 from cellpredx.model.features import Cells
 from cellpredx.model.graph import lsi, neighbours, pca
-from cellpredx.model.normalise import normalise
+from cellpredx.model.normalise import prepare, with_proteins, without_proteins
 from cellpredx.model.presets import Hyperparameters
 from cellpredx.model.training import train
 from cellpredx.model.weights import Fit
@@ -18,23 +18,28 @@ from cellpredx.model.weights import Fit
 
 @dataclass(frozen=True)
 class Reference:
-    """Labelled cells: counts (N_R, G), or log1p values; labels (N_R,) below `types`; batches (N_R,) numbers from 0."""
+    """Labelled cells: counts (N_R, G), or log1p values; labels (N_R,) below `types`; batches (N_R,) numbers from 0.
+
+    The last `proteins` features are counts of proteins.
+    """
 
     counts: sp.csr_matrix
     labels: NDArray[np.int64]
     types: int
     batches: NDArray[np.int64]
     is_log: bool = False
+    proteins: int = 0
 
 
 @dataclass(frozen=True)
 class Query:
     """Cells to annotate: counts (N_Q, G), or log1p values; `graph`: their peaks or windows, where the features are
-    gene activity."""
+    gene activity. The last `proteins` features are counts of proteins."""
 
     counts: sp.csr_matrix
     graph: sp.csr_matrix | None = None
     is_log: bool = False
+    proteins: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,18 +52,25 @@ class HeldOut:
 
 
 def query_neighbours(queries: list[Query], modality: str, h: Hyperparameters) -> NDArray[np.int64]:
-    """Return the kNN of the queries' cells, (cells, k), each query's from itself alone, numbered through them all."""
+    """Return the kNN of the queries' cells, (cells, k), each query's from itself alone, numbered through them all.
+
+    Proteins have no part in the neighbours of ATAC.
+    """
     parts, base = [], 0
     for query in queries:
         if modality == "atac":
-            embedding = lsi(query.counts if query.graph is None else query.graph, h.lsi_components)
+            own = without_proteins(query.counts, query.proteins) if query.graph is None else query.graph
+            embedding = lsi(own, h.lsi_components)
         else:
-            x = query.counts if query.is_log else normalise(query.counts, h.scale, h.binarize)
-            embedding = pca(x, h.pca_components)
+            embedding = pca(_prepared(query, h), h.pca_components)
         parts.append(neighbours(embedding, h.neighbours) + base)
         base += len(embedding)
     width = min(p.shape[1] for p in parts)
     return np.concatenate([p[:, :width] for p in parts])
+
+
+def _prepared(part: Reference | Query, h: Hyperparameters) -> sp.csr_matrix:
+    return prepare(part.counts, part.is_log, h.scale, h.binarize, part.proteins)
 
 
 def halves(labels: NDArray[np.int64], batches: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], bool]:
@@ -85,8 +97,13 @@ def halves(labels: NDArray[np.int64], batches: NDArray[np.int64], seed: int) -> 
     return half, False
 
 
-def thin(counts: sp.csr_matrix, depth: NDArray[np.float64], seed: int) -> sp.csr_matrix:
-    """Return counts with every cell thinned (binomially) towards a depth drawn from `depth`, never deepened."""
+def thin(counts: sp.csr_matrix, depth: NDArray[np.float64], seed: int, proteins: int = 0) -> sp.csr_matrix:
+    """Return counts with every cell thinned (binomially) towards a depth drawn from `depth`, never deepened.
+
+    The last `proteins` features stay as they are.
+    """
+    if proteins:
+        return with_proteins(thin(without_proteins(counts, proteins), depth, seed), counts[:, -proteins:])
     rng = np.random.default_rng(seed)
     totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
     share = np.minimum(1, rng.choice(depth, len(totals)) / np.maximum(totals, 1))
@@ -97,11 +114,7 @@ def thin(counts: sp.csr_matrix, depth: NDArray[np.float64], seed: int) -> sp.csr
 
 
 def held_out_logits(
-    reference: sp.csr_matrix,
-    is_log: bool,
-    labels: NDArray[np.int64],
-    types: int,
-    batches: NDArray[np.int64],
+    reference: Reference,
     modality: str,
     depth: NDArray[np.float64] | None,
     h: Hyperparameters,
@@ -114,17 +127,20 @@ def held_out_logits(
     cell of the real query) where that is given. Types with one cell are left out, and cells whose type the other
     half lacks.
     """
+    labels, types, proteins = reference.labels, reference.types, reference.proteins
     sizes = np.bincount(labels, minlength=types)
     usable = np.flatnonzero(sizes[labels] >= 2)
-    half, by_batch = halves(labels[usable], batches[usable], seed)
+    half, by_batch = halves(labels[usable], reference.batches[usable], seed)
     logits, truth = [], []
     for fold in (0, 1):
         own, other = usable[half == fold], usable[half != fold]
         present, y = np.unique(labels[own], return_inverse=True)
-        pseudo = reference[other]
+        pseudo = reference.counts[other]
         if depth is not None:
-            pseudo = thin(pseudo, depth, seed + fold)
-        x_own, x_other = (x if is_log else normalise(x, h.scale, h.binarize) for x in (reference[own], pseudo))
+            pseudo = thin(pseudo, depth, seed + fold, proteins)
+        x_own, x_other = (
+            prepare(x, reference.is_log, h.scale, h.binarize, proteins) for x in (reference.counts[own], pseudo)
+        )
         embedding = lsi(pseudo, h.lsi_components) if modality == "atac" else pca(x_other, h.pca_components)
         cells = Cells(sp.vstack([x_own, x_other], format="csr"), place)
         near = neighbours(embedding, h.neighbours)
@@ -155,24 +171,14 @@ def fit(
 ) -> Fit:
     """Fit a model of a reference to queries; `modalities`: of the reference and of the queries, rna or atac."""
     near = query_neighbours(queries, modalities[1], h)
-    parts: list[Reference | Query] = [reference, *queries]
-    x_reference, *x_queries = (p.counts if p.is_log else normalise(p.counts, h.scale, h.binarize) for p in parts)
-    cells = Cells(sp.vstack([x_reference, *x_queries], format="csr"), place)
+    x_reference = _prepared(reference, h)
+    cells = Cells(sp.vstack([x_reference, *(_prepared(query, h) for query in queries)], format="csr"), place)
     training = train(cells, len(reference.labels), reference.labels, reference.types, near, h, seed)
-    thinned = modalities[0] != modalities[1] and not reference.is_log
-    depth = np.concatenate([np.asarray(q.counts.sum(axis=1, dtype=np.float64)).ravel() for q in queries])
-    held_out = held_out_logits(
-        reference.counts,
-        reference.is_log,
-        reference.labels,
-        reference.types,
-        reference.batches,
-        modalities[0],
-        depth if thinned else None,
-        h,
-        seed,
-        place,
-    )
+    depth = None
+    if modalities[0] != modalities[1] and not reference.is_log:
+        genes = (without_proteins(query.counts, query.proteins) for query in queries)
+        depth = np.concatenate([np.asarray(x.sum(axis=1, dtype=np.float64)).ravel() for x in genes])
+    held_out = held_out_logits(reference, modalities[0], depth, h, seed, place)
     calibration = calibrate(held_out.logits, held_out.labels, target_error, threshold)
     sample = np.random.default_rng(seed).permutation(len(reference.labels))[:2000]
     weights = training.weights

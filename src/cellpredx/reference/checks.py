@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
@@ -34,7 +35,8 @@ def check_recipe(own: dict[str, Any], model: dict[str, Any]) -> list[str]:
                 sample,
                 "give a query that was made as the model's were, or train a model for this one",
             )
-    if own.get("annotation_sha256", "") != model.get("annotation_sha256", own.get("annotation_sha256", "")):
+    annotations = {recipe["annotation_sha256"] for recipe in (own, model) if recipe.get("annotation_sha256")}
+    if len(annotations) > 1:
         return [f"{sample}: genes were counted by another annotation than the model's"]
     return []
 
@@ -47,9 +49,7 @@ def fingerprints(x: sp.csr_matrix) -> NDArray[np.void]:
     return products.view([("a", np.float64), ("b", np.float64)]).ravel()
 
 
-def refuse_same_cells(
-    reference: NDArray[np.void], query: NDArray[np.void], sample: str, barcodes: NDArray[np.str_]
-) -> None:
+def refuse_same_cells(reference: NDArray[np.void], query: NDArray[np.void], sample: str, barcodes: pd.Index) -> None:
     """Raise UserError where cells of a query are cells of its reference: the same counts in every shared feature."""
     same = np.isin(query["a"], reference["a"][reference["a"] != 0]) & np.isin(query["b"], reference["b"])
     if same.any():

@@ -27,6 +27,7 @@ def register(verbs: Any) -> None:
     parser.add_argument("--bundle")
     parser.add_argument("--queries", nargs="+", required=True)
     parser.add_argument("--graphs", nargs="*", default=[], help="peaks or windows of the queries, for neighbours")
+    parser.add_argument("--proteins", nargs="*", default=[], help="proteins of references and queries")
     parser.add_argument("--peak-source", default="none", choices=PEAK_SOURCES, help="where the peaks come from")
     parser.add_argument("--without-peaks", action="store_true", help="windows stand in for peaks: say so")
     parser.add_argument("--annotation")
@@ -55,57 +56,105 @@ def run_labels(args: argparse.Namespace) -> None:
 
 def run_pair(args: argparse.Namespace) -> None:
     """Write reference.h5ad, queries/<sample>.h5ad, graphs/<sample>.h5ad and pair.json."""
-    import anndata as ad
+    from collections.abc import Iterator
+    from contextlib import ExitStack
+    from itertools import chain
+
+    import numpy as np
+    import pandas as pd
+    import scipy.sparse as sp
+    from numpy.typing import NDArray
 
     from cellpredx.core.annotation import read_annotation
     from cellpredx.core.features import read_features
     from cellpredx.core.files import atomic, read_json, write_json
-    from cellpredx.matrix.sample_matrix import write_h5ad
-    from cellpredx.reference.pair import barcode_overlap, choose_scenario, join, onto_bundle
+    from cellpredx.matrix.h5ad import write_blocks, write_cells
+    from cellpredx.matrix.stored import StoredMatrix
+    from cellpredx.reference.checks import fingerprints, refuse_same_cells
+    from cellpredx.reference.pair import barcode_overlap, choose_scenario, join, onto_bundle, stacked
+    from cellpredx.reference.proteins import (
+        PROTEIN,
+        after_genes,
+        empty_cells,
+        join_proteins,
+        proteins_of_bundle,
+        selected,
+    )
 
-    queries = [ad.read_h5ad(path) for path in args.queries]
-    query_modality = queries[0].uns["cellpredx"]["modality"]
-    if args.bundle:
-        bundle = read_json(Path(args.bundle) / "bundle.json")
-        features = read_features(Path(args.bundle) / "features.csv")
-        pair = onto_bundle(queries, features, bundle["recipe"])
-        overlap, scenario, chosen = None, bundle["scenario"], "bundle"
-        reference_modality, reference_names = bundle["reference_modality"], bundle["references"]
-    else:
-        references = [ad.read_h5ad(path) for path in args.references]
-        reference_modality = references[0].uns["cellpredx"]["modality"]
-        reference_names = [r.uns["cellpredx"]["sample"] for r in references]
-        overlap = barcode_overlap(references, queries)
-        scenario, chosen = choose_scenario(reference_modality, query_modality, overlap, args.scenario)
-        pair = join(references, queries, read_annotation(args.annotation) if args.annotation else None)
-    first = next(iter(pair.queries.values()))
-    with atomic(args.outdir) as part:
-        if pair.reference is not None:
-            write_h5ad(pair.reference, part / "reference.h5ad")
-        for sample, query in pair.queries.items():
-            write_h5ad(query, part / "queries" / f"{sample}.h5ad")
-        for path in args.graphs:
-            graph = ad.read_h5ad(path)
-            sample = graph.uns["cellpredx"]["sample"]
-            write_h5ad(graph[pair.queries[sample].obs_names].copy(), part / "graphs" / f"{sample}.h5ad")
-        write_json(
-            {
-                "transfer": args.transfer,
-                "group": args.group,
-                "scenario": scenario,
-                "chosen": chosen,
-                "barcode_overlap": overlap,
-                "reference_modality": reference_modality,
-                "query_modality": query_modality,
-                "references": reference_names,
-                "queries": list(pair.queries),
-                "features": first.uns["cellpredx"]["kind"],
-                "shared_features": first.n_vars,
-                "reference_features": pair.reference_features,
-                "query_features": pair.query_features,
-                "joined_by": pair.joined_by,
-                "peak_source": args.peak_source,
-                "warnings": [*pair.warnings, *([NO_PEAKS] if args.without_peaks else [])],
-            },
-            part / "pair.json",
+    with ExitStack() as opened:
+        references, queries, measured = (
+            {matrix.about["sample"]: matrix for matrix in (opened.enter_context(StoredMatrix(path)) for path in paths)}
+            for paths in (args.references, args.queries, args.proteins)
         )
+        query_modality = next(iter(queries.values())).about["modality"]
+        if args.bundle:
+            bundle = read_json(Path(args.bundle) / "bundle.json")
+            var = read_features(Path(args.bundle) / "features.csv")
+            is_protein = var["feature_type"] == PROTEIN if "feature_type" in var else pd.Series(False, var.index)
+            genes = var[~is_protein].drop(columns="feature_type", errors="ignore")
+            pair = onto_bundle(list(queries.values()), genes, bundle["recipe"])
+            proteins = proteins_of_bundle(var.index[is_protein].tolist(), list(queries), measured)
+            overlap, scenario, chosen = None, bundle["scenario"], "bundle"
+            reference_modality, reference_names = bundle["reference_modality"], bundle["references"]
+        else:
+            reference_modality = next(iter(references.values())).about["modality"]
+            reference_names = list(references)
+            overlap = barcode_overlap(list(references.values()), list(queries.values()))
+            scenario, chosen = choose_scenario(reference_modality, query_modality, overlap, args.scenario)
+            annotation = read_annotation(args.annotation) if args.annotation else None
+            pair = join(list(references.values()), list(queries.values()), annotation)
+            proteins = join_proteins(list(references), list(queries), measured, reference_modality)
+        warnings = [*pair.warnings, *proteins.warnings, *empty_cells(proteins, measured)]
+        features = after_genes(pair.var, proteins.names)
+        extra = {"proteins": len(proteins.names)} if proteins.names else {}
+
+        def blocks(sample: str, matrix: StoredMatrix) -> Iterator[sp.csr_matrix]:
+            return selected(matrix, pair.columns[sample], measured.get(sample), proteins.columns.get(sample))
+
+        within = bool(references) and reference_modality == query_modality
+        known: list[NDArray[np.void]] = []
+
+        def seen(source: Iterator[sp.csr_matrix], marks: list[NDArray[np.void]]) -> Iterator[sp.csr_matrix]:
+            for block in source:
+                if within:
+                    marks.append(fingerprints(block))
+                yield block
+
+        with atomic(args.outdir) as part:
+            if references:
+                parts = (seen(blocks(sample, matrix), known) for sample, matrix in references.items())
+                cells = pd.concat([stacked(sample, matrix.obs) for sample, matrix in references.items()])
+                about = {**next(iter(references.values())).about, **extra}
+                write_blocks(part / "reference.h5ad", chain.from_iterable(parts), cells, features, about)
+            for sample, matrix in queries.items():
+                path = part / "queries" / f"{sample}.h5ad"
+                own: list[NDArray[np.void]] = []
+                write_blocks(path, seen(blocks(sample, matrix), own), matrix.obs, features, {**matrix.about, **extra})
+                if known and own:
+                    refuse_same_cells(np.concatenate(known), np.concatenate(own), sample, matrix.obs.index)
+            for path in args.graphs:
+                graph = opened.enter_context(StoredMatrix(path))
+                sample = graph.about["sample"]
+                write_cells(graph, path, queries[sample].obs.index, part / "graphs" / f"{sample}.h5ad")
+            write_json(
+                {
+                    "transfer": args.transfer,
+                    "group": args.group,
+                    "scenario": scenario,
+                    "chosen": chosen,
+                    "barcode_overlap": overlap,
+                    "reference_modality": reference_modality,
+                    "query_modality": query_modality,
+                    "references": reference_names,
+                    "queries": list(queries),
+                    "features": next(iter(queries.values())).about["kind"],
+                    "shared_features": len(pair.var),
+                    "reference_features": pair.reference_features,
+                    "query_features": pair.query_features,
+                    "proteins": len(proteins.names),
+                    "joined_by": pair.joined_by,
+                    "peak_source": args.peak_source,
+                    "warnings": [*warnings, *([NO_PEAKS] if args.without_peaks else [])],
+                },
+                part / "pair.json",
+            )

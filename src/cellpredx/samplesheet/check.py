@@ -1,6 +1,7 @@
 """What can be known of a sample's files without reading their data."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,24 +56,32 @@ def fragment_line(path: Path) -> list[str]:
 
 
 def check_sample(spec: SampleSpec, needs_genes: bool, has_annotation: bool) -> dict[str, Any]:
-    """Return {sample, kind, problems} of a sample's files.
+    """Return {sample, kind, proteins (whether it has any), problems} of a sample's files.
 
     needs_genes: gene activity will be made of an ATAC sample; then peaks need an annotation or the
     column that the sample names.
     """
     problems = Problems()
+    proteins = any(row.proteins is not None for row in spec.rows)
     kinds: set[str] = set()
     barcodes: set[str] = set()
     for row in spec.rows:
         listed = problems.catch(row, row.barcodes, read_barcodes) if row.barcodes is not None else None
+        # Barcodes of the row's files, what they are, and whether they are all that there are.
+        sources = [(listed, "the listed barcodes", True)] if listed else []
         if row.peaks is not None:
             problems.catch(row, row.peaks, read_regions)
         if row.fragments is not None:
-            problems.catch(row, row.fragments, fragment_line)
+            sound = problems.catch(row, row.fragments, fragment_line)
             kinds.add("fragments")
+            if sound and row.proteins is not None and not listed:
+                from cellpredx.samplesheet.proteins import first_barcodes
+
+                first_lines = problems.catch(row, row.fragments, first_barcodes)
+                sources.append((first_lines or set(), "the fragments' barcodes", False))
         if row.matrix is not None:
             # Imported here: a sample of fragments needs no library that reads matrices.
-            from cellpredx.samplesheet.headers import Header, matrix_kind, read_header
+            from cellpredx.samplesheet.headers import Header, holds_proteins, matrix_kind, read_header
             from cellpredx.samplesheet.matrices import matrix_problems
 
             def header_of(path: Path) -> Header:
@@ -83,9 +92,15 @@ def check_sample(spec: SampleSpec, needs_genes: bool, has_annotation: bool) -> d
             header = problems.catch(row, row.matrix, header_of)
             if header is not None:
                 kinds.add(matrix_kind(header.var, spec.modality))
+                proteins = proteins or (spec.modality == "rna" and holds_proteins(header))
+                sources.append((set(header.obs.index), "the barcodes of the matrix", True))
                 barcodes |= {spec.cell_name(row.library, b) for b in header.obs.index}
                 for error in matrix_problems(row, header, spec, listed, needs_genes and not has_annotation):
                     problems.add(row, error)
+        if row.proteins is not None:
+            from cellpredx.samplesheet.proteins import check_proteins
+
+            problems.catch(row, row.proteins, partial(check_proteins, matrix=row.matrix, sources=sources))
     first = spec.rows[0]
     if spec.labels_file is not None:
         labels = problems.catch(first, spec.labels_file, read_label_table)
@@ -107,4 +122,5 @@ def check_sample(spec: SampleSpec, needs_genes: bool, has_annotation: bool) -> d
                 "give all files of a sample as one kind, or two samples",
             ),
         )
-    return {"sample": spec.sample, "kind": min(kinds) if kinds else None, "problems": problems.found}
+    kind = min(kinds) if kinds else None
+    return {"sample": spec.sample, "kind": kind, "proteins": proteins, "problems": problems.found}

@@ -25,7 +25,8 @@ SUPPORTED = (
 )
 
 _VAR_COLUMNS = {*GENE_NAMES, *GENE_IDS, *sum(COORDINATES, ()), "strand", "feature_types", "genome"}
-_FEATURE_TYPES = {"rna": "Gene Expression", "atac": "Peaks"}
+PROTEIN_TYPE = "Antibody Capture"
+_FEATURE_TYPES = {"rna": "Gene Expression", "atac": "Peaks", "protein": PROTEIN_TYPE}
 _VERSION_2 = {"barcodes", "genes", "gene_names", "data", "indices", "indptr", "shape"}
 _PARTS = {
     "matrix.mtx": ("matrix.mtx",),
@@ -48,7 +49,7 @@ class Header:
 
     `layout`: h5ad, 10x 2, 10x 3 or folder; `obs`, `var`: names, and the columns that are of use; `obs_columns`,
     `var_columns`: all that there are; `width`: features of the file; `picked`: which of them `var` holds, None for
-    all; `group`: the group of a 10x .h5 with the matrix.
+    all; `group`: the group of a 10x .h5 with the matrix; `types`: the types of features that the file names.
     """
 
     path: Path
@@ -60,6 +61,7 @@ class Header:
     width: int
     picked: NDArray[np.int64] | None = None
     group: str = "matrix"
+    types: frozenset[str] = frozenset()
 
 
 def unreadable(error: Exception, path: Path) -> UserError:
@@ -229,9 +231,9 @@ def _several_genomes(genomes: Iterable[str], path: Path) -> UserError:
 def read_header(path: Path, modality: str, obs_columns: Iterable[str] = (), var_columns: Iterable[str] = ()) -> Header:
     """Return the names of cells and features of an .h5ad, a 10x .h5 or a 10x folder, told apart by content.
 
-    Of several types of features, those of `modality` (rna, atac) are taken. Of obs and var, the columns named, and
-    of var those that name genes and regions. Raises UserError for what is none of these files, for one without
-    cells or features, several genomes, barcodes that repeat, and a matrix with features in obs.
+    Of several types of features, those of `modality` (rna, atac, protein) are taken. Of obs and var, the columns
+    named, and of var those that name genes and regions. Raises UserError for what is none of these files, for one
+    without cells or features, several genomes, barcodes that repeat, and a matrix with features in obs.
     """
     try:
         if path.is_dir():
@@ -248,9 +250,12 @@ def read_header(path: Path, modality: str, obs_columns: Iterable[str] = (), var_
 
 
 def _of_modality(header: Header, modality: str) -> Header:
-    if "feature_types" not in header.var or header.var["feature_types"].nunique() < 2:
+    if "feature_types" not in header.var:
         return header
     wanted, types = _FEATURE_TYPES[modality], header.var["feature_types"].astype(str)
+    header = replace(header, types=frozenset(types))
+    if len(header.types) < 2:
+        return header
     picked = np.flatnonzero(types == wanted)
     if len(picked) == 0:
         raise UserError(
@@ -259,6 +264,11 @@ def _of_modality(header: Header, modality: str) -> Header:
             "check `modality`",
         )
     return replace(header, var=header.var.iloc[picked], picked=picked)
+
+
+def holds_proteins(header: Header) -> bool:
+    """Tell whether a 10x matrix has counts of proteins beside others; an .h5ad may hold anything but counts."""
+    return header.layout != "h5ad" and PROTEIN_TYPE in header.types and len(header.types) > 1
 
 
 def _check_names(header: Header) -> None:

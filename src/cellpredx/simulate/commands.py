@@ -13,7 +13,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser = verbs.add_parser("simulate", help="write a small data set with a known answer and its sample sheet")
     parser.add_argument(
         "--scenario",
-        choices=("demo", "matched", "unmatched", "atac", "rna"),
+        choices=("demo", "matched", "unmatched", "atac", "rna", "citeseq"),
         required=True,
         help="demo is unmatched with a cell type that the reference lacks",
     )

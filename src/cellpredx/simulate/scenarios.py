@@ -9,14 +9,15 @@ import pandas as pd
 from scipy import sparse
 
 from cellpredx.core.files import atomic, write_csv
-from cellpredx.simulate.cells import CELL_TYPES, Cells, draw_cells, draw_programmes, draw_rna
+from cellpredx.simulate.cells import CELL_TYPES, PROTEINS, Cells, draw_cells, draw_programmes, draw_proteins, draw_rna
 from cellpredx.simulate.fragments import draw_fragments, write_fragments
 from cellpredx.simulate.genome import draw_genome, write_genes, write_peaks, write_sizes
 
 RNA_DEPTH = 1_500.0  # median counts a cell
 ATAC_DEPTH = 2_500.0  # median fragments a cell
+ADT_DEPTH = 600.0  # median counts of proteins a cell
 MISSING = "NK"
-COLUMNS = ("sample", "role", "modality", "library", "fragments", "matrix", "peaks", "labels")
+COLUMNS = ("sample", "role", "modality", "library", "fragments", "matrix", "proteins", "peaks", "labels")
 
 Row = dict[str, str]
 
@@ -60,6 +61,15 @@ class World:
         with atomic(self.outdir / f"{sample}.h5ad") as part:
             ad.AnnData(counts, obs=obs, var=var).write_h5ad(part, compression="gzip")
         return {"sample": sample, "modality": "rna", "matrix": f"{sample}.h5ad", "labels": label}
+
+    def write_proteins(self, sample: str, cells: Cells, names: list[str], depth: float = ADT_DEPTH) -> str:
+        """Write counts of proteins as .h5ad, under `names`; returns its name."""
+        counts = draw_proteins(self.rng, cells, depth)
+        name = f"{sample}_proteins.h5ad"
+        with atomic(self.outdir / name) as part:
+            data = ad.AnnData(counts, obs=pd.DataFrame(index=cells.barcodes), var=pd.DataFrame(index=names))
+            data.write_h5ad(part, compression="gzip")
+        return name
 
     def genes_by(self, key: str) -> pd.DataFrame:
         """The genes' ids and names, indexed by `key`."""
@@ -135,6 +145,17 @@ def _rna(world: World, count: int) -> list[Row]:
     return [reference | {"role": "reference"}, query | {"role": "query"}]
 
 
+def _citeseq(world: World, count: int) -> list[Row]:
+    cells = world.cells("reference_rna", count)
+    reference = _write_reference_rna(world, cells)
+    reference["proteins"] = world.write_proteins("reference_rna", cells, list(PROTEINS))
+    cells = world.cells("query", count)
+    query = _write_query_atac(world, cells)
+    # Another laboratory's antibodies: written in capitals, and not so deep.
+    query["proteins"] = world.write_proteins("query", cells, [name.upper() for name in PROTEINS], 0.5 * ADT_DEPTH)
+    return [reference, query]
+
+
 SCENARIOS: dict[str, tuple[Callable[[World, int], list[Row]], str]] = {
     "demo": (
         _demo,
@@ -152,6 +173,11 @@ SCENARIOS: dict[str, tuple[Callable[[World, int], list[Row]], str]] = {
         _rna,
         "Two RNA protocols. The query is half as deep, each of its genes is scaled by a factor of its own,\n"
         "and its genes go by name where the reference's go by id.",
+    ),
+    "citeseq": (
+        _citeseq,
+        "A labelled CITE-seq reference and an ASAP-seq query of other cells: RNA and ATAC, each with surface\n"
+        "proteins, whose names are written in another case on either side.",
     ),
 }
 

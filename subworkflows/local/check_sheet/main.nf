@@ -118,7 +118,7 @@ def planOf(rows, options) {
     def members = named.collectMany { row -> row.groups }.unique().collectEntries { id ->
         [(id): named.findAll { row -> id in row.groups }]
     }
-    def mistakes = bundles.mistakes + sampleMistakes(named, sheet) + sharedFileMistakes(named, sheet) +
+    def mistakes = bundles.mistakes + sampleMistakes(named, sheet) + sharedFileMistakes(named, sheet) + proteinMistakes(named, sheet) +
         members.collectMany { id, inside -> groupMistakes(id, inside, options) }
     def groups = members.collect { id, inside -> groupOf(id, inside, bundles.of[id]) }
     def ends = ['references', 'queries', 'reference_modality', 'query_modality', 'bundle']
@@ -137,7 +137,7 @@ def planOf(rows, options) {
 }
 
 def sampleOf(id, rows) {
-    def columns = ['line', 'library', 'fragments', 'matrix', 'gene_activity', 'peaks', 'barcodes']
+    def columns = ['line', 'library', 'fragments', 'matrix', 'gene_activity', 'proteins', 'peaks', 'barcodes']
     return [
         id: id,
         modality: rows[0].modality,
@@ -170,7 +170,13 @@ def rowMistakes(row, sheet, labelling) {
     def written = row.given.findAll { _name, text -> text }
     def sources = ['fragments', 'matrix'].findAll { name -> written[name] }
     def checks = [
-        [sources.size() == 0, 'fragments', 'the row has no file', 'give either fragments or a matrix'],
+        [sources.size() == 0 && !written.proteins, 'fragments', 'the row has no file', 'give either fragments or a matrix'],
+        [
+            sources.size() == 0 && written.proteins,
+            'proteins',
+            'proteins are given without fragments or a matrix',
+            'give the fragments or the matrix of the same cells beside them'
+        ],
         [sources.size() == 2, 'matrix', 'the row has both fragments and a matrix', 'give one of them'],
         [
             written.fragments && row.modality == 'rna',
@@ -303,6 +309,28 @@ def sharedFileMistakes(rows, sheet) {
     }
 }
 
+// Proteins are counted once: a file stands in one row of a sample, and in one sample of a modality.
+def proteinMistakes(rows, sheet) {
+    def measured = rows.findAll { row -> row.proteins }
+    return measured.groupBy { row -> row.proteins.toRealPath().toUriString() }.values().collectMany { same ->
+        same.collectMany { row ->
+            def earlier = same.findAll { one -> one.line < row.line && one.modality == row.modality }
+            def other = earlier.find { one ->
+                one.sample == row.sample ? one.role == row.role : !haveOwnBarcodes(one, row)
+            }
+            other
+                ? [mistake(
+                    place(sheet, row.line, 'proteins'),
+                    other.sample == row.sample
+                        ? "duplicate: sample `${row.sample}` has these proteins on line ${other.line} too"
+                        : "sample `${row.sample}` has the same proteins as sample `${other.sample}` on line ${other.line}",
+                    'give a file of proteins in one row of a sample, and each sample its own'
+                )]
+                : []
+        }
+    }
+}
+
 def haveOwnBarcodes(row, other) {
     return row.barcodes && other.barcodes && row.barcodes.toRealPath() != other.barcodes.toRealPath()
 }
@@ -312,7 +340,7 @@ def sourceOf(row) {
 }
 
 def fileOf(row) {
-    return ['fragments', 'matrix', 'gene_activity', 'peaks', 'barcodes'].collect { name -> "${row[name]}" } + [row.library]
+    return ['fragments', 'matrix', 'gene_activity', 'proteins', 'peaks', 'barcodes'].collect { name -> "${row[name]}" } + [row.library]
 }
 
 /*

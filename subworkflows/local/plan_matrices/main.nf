@@ -134,5 +134,11 @@ def needsOf(transfer, kinds, plan, options) {
             without_peaks: kind == 'windows' && options.features != 'windows' && !transfer.bundle
         ]
     }.findAll { need -> need.key[1] }
-    return needs.collect { need -> need + [parts: needs.size()] }
+    // Whether proteins are used, PAIR decides, and says why where they are not.
+    def measured = (transfer.references + transfer.queries).findAll { sample -> sample in (options.proteins ?: []) }
+    def proteins = measured.withIndex().collect { sample, position ->
+        [key: [sample, 'proteins', ''], transfer: transfer.id, part: 'proteins', position: position, peaks: [:]]
+    }
+    def all = needs + proteins
+    return all.collect { need -> need + [parts: all.size()] }
 }
