@@ -88,7 +88,7 @@ def write_many(path: Path, cells: int, features: int, name: str) -> int:
     """Write a matrix of `cells`, 250 entries each, block by block; return its size in memory in bytes."""
 
     def blocks() -> Iterator[sp.csr_matrix]:
-        rng = np.random.default_rng(5)
+        rng = np.random.default_rng(ord(name[0]))
         for begin in range(0, cells, 2000):
             rows = min(2000, cells - begin)
             columns = np.sort(rng.integers(0, features // 250, (rows, 250)) + np.arange(0, features, features // 250))
