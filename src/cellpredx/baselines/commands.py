@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> None:
 
     # Sums over threads, and so the last digits, depend on how many there are: read when numpy is loaded.
     os.environ.update(dict.fromkeys(THREADS, str(args.threads)))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     import anndata as ad
     import numpy as np
