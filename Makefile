@@ -3,9 +3,9 @@ VERSION := 0.1.0
 ENGINE  := $(if $(shell command -v nextflow),,.engine/ready)
 # A quick start of the engine's Java counts for more than its speed in short runs.
 QUICK   := NXF_OPTS='-XX:TieredStopAtLevel=1 -XX:+UseSerialGC'
-RUN     := PATH="$(CURDIR)/.venv/bin:$(CURDIR)/bin:$(if $(ENGINE),$(CURDIR)/engine:)$$PATH:$(CURDIR)/.venv-macs3/bin"
+RUN     := PATH="$(CURDIR)/.venv/bin:$(CURDIR)/bin:$(if $(ENGINE),$(CURDIR)/engine:)$$PATH:$(CURDIR)/.venv-macs3/bin:$(CURDIR)/.venv-celltypist/bin"
 
-.PHONY: help setup peaks-env peers demo test test-full lint images lock clean
+.PHONY: help setup peaks-env celltypist-env peers demo test test-full lint images lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
@@ -29,6 +29,13 @@ peaks-env: .venv-macs3/ready ## MACS3, for peak calling without containers
 	.venv/bin/uv pip install -q --python .venv-macs3/bin/python --require-hashes -b containers/macs3.lock -r containers/macs3.lock
 	touch $@
 
+celltypist-env: .venv-celltypist/ready ## CellTypist, a baseline beside the model, without containers
+
+.venv-celltypist/ready: containers/celltypist.lock .venv/ready
+	python3 -m venv --without-pip .venv-celltypist
+	.venv/bin/uv pip install -q --compile-bytecode --python .venv-celltypist/bin/python --require-hashes -r containers/celltypist.lock
+	touch $@
+
 .engine/ready: engine/pom.xml
 	@command -v java >/dev/null || { echo "ERROR: Java 17 or newer is missing: install it (Debian: apt-get install openjdk-17-jre-headless)"; exit 1; }
 	@command -v mvn >/dev/null || { echo "ERROR: neither nextflow nor Maven is on PATH: install one (Debian: apt-get install maven)"; exit 1; }
@@ -43,6 +50,7 @@ demo: setup ## the main job on simulated data, without containers; results in re
 	    --annotation results-demo/data/genes.gtf.gz \
 	    --chrom_sizes results-demo/data/genome.sizes \
 	    --hyperparameters iterations=500 \
+	    --baselines all \
 	    --outdir results-demo
 	@echo "Open $(CURDIR)/results-demo/multiqc/multiqc_report.html"
 
@@ -58,13 +66,13 @@ test: lint ## everything but real data and containers
 	@if command -v nf-test >/dev/null; then $(RUN) $(QUICK) nf-test test --ci; \
 	else echo "nf-test is not on PATH: $$(ls modules/local/*/tests/*.nf.test tests/*.nf.test | wc -l) suites were not run"; fi
 
-test-full: peaks-env test images peers ## real data and peers, locally and in Docker; tables go to docs/real_data.md and docs/exact.md
+test-full: peaks-env celltypist-env test images peers ## real data and peers, locally and in Docker; tables go to docs/real_data.md and docs/exact.md
 	$(RUN) pytest -q tests/exact --exact-table docs/exact.md
 	$(RUN) pytest -q tests/real --engines local,docker --table docs/real_data.md
 
-TARGETS := core torch peaks report
+TARGETS := core torch peaks baselines report
 
-images: ## the images core, torch, peaks and report
+images: ## the images core, torch, peaks, baselines and report
 	for target in $(TARGETS); do \
 	    $(or $(DOCKER_BUILD),containers/build) containers/Dockerfile . cellpredx-$$target:$(VERSION) --target $$target || exit 1; \
 	done
@@ -78,7 +86,7 @@ peers: .venv-peers/ready ## the programs that tests/exact compares with
 
 COMPILE := uv pip compile --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q
 
-lock: ## requirements.lock and containers/macs3.lock anew from pyproject.toml
+lock: ## requirements.lock and the locks of containers/ anew from pyproject.toml
 	{ echo "# Every package at one version, with hashes: the images and the local environment both install from here."; \
 	  echo "# Made by \`make lock\` from pyproject.toml."; \
 	  $(COMPILE) pyproject.toml --all-extras; \
@@ -87,6 +95,10 @@ lock: ## requirements.lock and containers/macs3.lock anew from pyproject.toml
 	  echo "# Made by \`make lock\` from pyproject.toml."; \
 	  $(COMPILE) --group macs3; \
 	} > macs3.new && mv macs3.new containers/macs3.lock
+	{ echo "# CellTypist with a scikit-learn that its trainer knows, with hashes: the image baselines and \`make celltypist-env\`"; \
+	  echo "# install from here. Made by \`make lock\` from pyproject.toml."; \
+	  $(COMPILE) --group celltypist; \
+	} > celltypist.new && mv celltypist.new containers/celltypist.lock
 
 clean: ## what make and the tests left
 	rm -rf results-demo .nextflow* .nf-test* work

@@ -1,4 +1,5 @@
 include { ANNOTATE         } from '../modules/local/annotate'
+include { BASELINES        } from '../modules/local/baselines'
 include { CALL_PEAKS       } from '../modules/local/call_peaks'
 include { CHECK_INPUTS     } from '../modules/local/check_inputs'
 include { COUNT_FEATURES   } from '../modules/local/count_features'
@@ -189,6 +190,16 @@ workflow CELLPREDX {
             ['preset', 'hyperparameters', 'target_error', 'unknown_threshold', 'max_train_cells', 'seed', 'threads', 'device']
         )
     )
+
+    // The same data and the same labels: what plain classifiers make of them. A bundle comes without its reference.
+    def compared = plan.transfers.findAll { transfer -> options.baselines != 'none' && !transfer.bundle }.collect { transfer -> transfer.id }
+    BASELINES(
+        ch_to_train.filter { meta, _pair, _csvs -> meta.id in compared },
+        options.subMap(['baselines', 'seed', 'threads'])
+    )
+    BASELINES.out.json.subscribe { meta, json ->
+        new groovy.json.JsonSlurper().parseText(json.text).left_out.each { method, reason -> log.warn("${meta.id}: baseline ${method} was left out: ${reason}") }
+    }
     ch_bundles = TRAIN.out.bundle
         .map { meta, bundle -> [meta.id, bundle] }
         .mix(channel.fromList(plan.transfers.findAll { transfer -> transfer.bundle }.collect { transfer -> [transfer.id, transfer.bundle] }))
@@ -220,12 +231,19 @@ workflow CELLPREDX {
             .map { _id, meta, annotated, bundle -> [meta, annotated, bundle] }
     )
 
+    ch_baselines = BASELINES.out.csv
+        .transpose()
+        .map { meta, csv -> ["${meta.id}.${csv.name - '.baselines.csv'}".toString(), csv] }
+        .mix(ch_queries.filter { id, _meta, _file -> !(id in compared) }.map { _id, meta, _file -> [meta.id, []] })
+
     // A query's labels reach its evaluation and nothing else.
     ch_evaluated = ANNOTATE.out.predictions
         .join(FIT_QUERY.out.domain_gap)
         .join(EXPLAIN.out.csv)
-        .map { meta, predictions, gap, determinants -> [meta.query, meta, predictions, gap, determinants] }
-        .branch { query, _meta, _predictions, _gap, _determinants ->
+        .map { meta, predictions, gap, determinants -> [meta.id, meta, predictions, gap, determinants] }
+        .join(ch_baselines)
+        .map { _id, meta, predictions, gap, determinants, baselines -> [meta.query, meta, predictions, gap, determinants, baselines] }
+        .branch { query, _meta, _predictions, _gap, _determinants, _baselines ->
             labelled: query in labelled
             unlabelled: true
         }
@@ -233,7 +251,7 @@ workflow CELLPREDX {
         ch_evaluated.labelled
             .combine(ch_labels, by: 0)
             .mix(ch_evaluated.unlabelled.map { row -> row + [[]] })
-            .map { _query, meta, predictions, gap, determinants, labels -> [meta, predictions, gap, determinants, labels] }
+            .map { _query, meta, predictions, gap, determinants, baselines, labels -> [meta, predictions, gap, determinants, baselines, labels] }
     )
 
     ch_versions = channel.topic('versions')
@@ -249,6 +267,7 @@ workflow CELLPREDX {
         COUNT_FEATURES.out.json.map { _meta, json -> json }.toSortedList(),
         PAIR.out.json.map { _meta, json -> json }.toSortedList(),
         TRAIN.out.json.map { _meta, json -> json }.toSortedList(),
+        BASELINES.out.json.map { _meta, json -> json }.toSortedList(),
         EVALUATE.out.json.map { _meta, json -> json }.toSortedList()
     )
     MULTIQC(REPORT.out.content, file("${projectDir}/assets/multiqc_config.yml"))

@@ -9,7 +9,10 @@ import sys
 from cellpredx import __version__
 from cellpredx.core.errors import UserError
 
-STAGES = ("samplesheet", "fragments", "matrix", "reference", "model", "explain", "evaluate", "report", "simulate")
+STAGES = (
+    *("samplesheet", "fragments", "matrix", "reference", "model", "baselines", "explain", "evaluate", "report"),
+    "simulate",
+)
 
 
 PACKAGES = ("numpy", "scipy", "anndata", "scikit-learn", "torch")

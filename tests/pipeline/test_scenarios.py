@@ -1,6 +1,7 @@
 """The four scenarios and the shapes of sheets, on simulated data, through main.nf on the real engine."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import anndata as ad
@@ -218,6 +219,27 @@ def test_a_bundle_annotates_a_query_only_sheet_alike(rna: Path, rna_run: Run) ->
     assert "TRAIN" not in " ".join(task["name"] for task in run.tasks())
     path = "groups/all/query/predictions.csv"
     assert (run.outdir / path).read_bytes() == (rna_run.outdir / path).read_bytes()
+
+
+def test_plain_classifiers_beside_the_model_from_sheet_to_report(rna: Path, rna_run: Run) -> None:
+    methods = "logistic_regression,nearest_neighbours" + (",celltypist" if shutil.which("celltypist") else "")
+    arguments = ("--input", "data/sheet.csv", *FAST, "-resume")
+    run = succeeded(run_pipeline(rna, *arguments, "--baselines", methods, outdir="compared"))
+    ran = {task["name"].split(" ")[0].split(":")[-1] for task in run.tasks() if task["status"] == "COMPLETED"}
+    assert ran == {"BASELINES", "EVALUATE", "REPORT", "MULTIQC"}
+    table = {row["barcode"]: row for row in run.table("groups/all/query/baselines.csv")}
+    predicted = {row["barcode"]: row["predicted"] for row in run.table("groups/all/query/predictions.csv")}
+    assert table.keys() == predicted.keys()
+    query = ad.read_h5ad(rna / "data" / "query.h5ad").obs["author_label"].astype(str)
+    found = run.json("groups/all/query/evaluation.json")["baselines"]
+    assert list(found) == methods.split(",")
+    for method, values in found.items():
+        right = [table[barcode][method] == label for barcode, label in query.items()]
+        assert values["accuracy"] == pytest.approx(np.mean(right), abs=1e-12)
+        assert values["accuracy"] >= 0.8
+    page = (run.outdir / "multiqc/multiqc_report.html").read_text()
+    assert "Beside plain classifiers" in page
+    assert "Beside plain classifiers" not in (rna_run.outdir / "multiqc/multiqc_report.html").read_text()
 
 
 @pytest.fixture

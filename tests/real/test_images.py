@@ -42,3 +42,23 @@ def test_no_task_compiles_again(request: pytest.FixtureRequest, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     assert "[cache] data loaded from" in done.stdout
     assert "[cache] data saved to" not in done.stdout
+
+
+def test_celltypist_needs_neither_a_network_nor_a_home(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    if "docker" not in request.config.getoption("--engines") or shutil.which("docker") is None:
+        pytest.skip("no Docker is asked for (--engines docker)")
+    image = f"cellpredx-baselines:{__version__}"
+    if subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode:
+        pytest.skip(f"there is no image {image}: `make images` builds it")
+    script = (
+        "import numpy as np, scipy.sparse as sp\n"
+        "from cellpredx.baselines.classifiers import celltypist\n"
+        "rng = np.random.default_rng(1)\n"
+        "y = rng.integers(0, 3, 90)\n"
+        "x = sp.csr_matrix(rng.poisson(1 + 4 * np.eye(3, 30)[y]).astype(np.float32)).log1p()\n"
+        "print('accuracy', (celltypist(x, y, 3, x, 1).argmax(axis=1) == y).mean())\n"
+    )
+    container = ["docker", "run", "--rm", "--read-only", "--tmpfs", "/tmp", "--network", "none", "--user", "1234:1234"]
+    done = subprocess.run([*container, image, "python", "-c", script], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[-1]) > 0.9

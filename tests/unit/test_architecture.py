@@ -12,7 +12,7 @@ import cellpredx
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "cellpredx"
-ORDER = ("samplesheet", "fragments", "matrix", "reference", "model", "explain", "evaluate", "report")
+ORDER = ("samplesheet", "fragments", "matrix", "reference", "model", "baselines", "explain", "evaluate", "report")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 MODEL = [path for path in sorted((PACKAGE / "model").glob("*.py")) if path.name not in ("commands.py", "bundle.py")]
 
@@ -72,7 +72,7 @@ def test_the_version_is_one() -> None:
     assert manifest is not None
     assert command is not None
     assert make is not None
-    assert len(tags) == 8
+    assert len(tags) == 10
     assert {manifest[1], command[1], make[1], cellpredx.__version__, *tags} == {project}
 
 

@@ -1,6 +1,7 @@
 """Metrics against scikit-learn and their definitions, and the verb that writes them."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from sklearn import metrics
 
 from cellpredx.core.errors import UserError
 from cellpredx.core.files import write_csv, write_json
-from cellpredx.evaluate.metrics import evaluate, expected_calibration_error, oscr
+from cellpredx.evaluate.metrics import beside, evaluate, expected_calibration_error, mcnemar, oscr
 
 TYPES = ["B", "NK", "T"]
 
@@ -239,3 +240,53 @@ def test_labels_that_name_no_cell_are_refused(tmp_path: Path, run_verb: Callable
         )  # fmt: skip
     assert "-1'" in str(caught.value.remedy)
     assert "'c0'" in str(caught.value.remedy)
+
+
+def test_plain_classifiers_are_measured_on_the_same_cells() -> None:
+    predictions, truth = simulated(novel=["DC"])
+    rng = np.random.default_rng(7)
+    guessed = np.where(rng.uniform(size=len(predictions)) < 0.7, aligned(predictions, truth), "T")
+    baselines = pd.DataFrame({"barcode": predictions["barcode"], "celltypist": guessed}).sample(frac=1, random_state=2)
+    found = beside(predictions, truth, TYPES, baselines, ["celltypist"])["celltypist"]
+    y = aligned(predictions, truth)
+    shared = np.isin(y, TYPES)
+    y, guessed, predicted = y[shared], guessed[shared], predictions["predicted"].to_numpy()[shared]
+    assert found["accuracy"] == metrics.accuracy_score(y, guessed)
+    assert found["macro_f1"] == pytest.approx(metrics.f1_score(y, guessed, average="macro"), abs=1e-12)
+    scores = metrics.precision_recall_fscore_support(y, guessed, labels=TYPES)
+    assert [found["per_type"][name]["f1"] for name in TYPES] == list(scores[2])
+    right, own = predicted == y, guessed == y
+    assert found["model_alone_right"] == (right & ~own).sum() > 0
+    assert found["baseline_alone_right"] == (own & ~right).sum() > 0
+    assert beside(predictions, truth.assign(cell_type="DC"), TYPES, baselines, ["celltypist"]) == {}
+
+
+@pytest.mark.parametrize(("model", "baseline"), [(0, 0), (0, 6), (3, 12), (12, 3), (20, 20), (130, 171)])
+def test_mcnemar_is_the_exact_binomial_of_the_discordant_cells(model: int, baseline: int) -> None:
+    n, fewer = model + baseline, min(model, baseline)
+    tail = sum(math.comb(n, i) for i in range(fewer + 1)) / 2**n
+    assert mcnemar(model, baseline) == pytest.approx(min(1.0, 2 * tail), rel=1e-9)
+
+
+def test_the_verb_tells_how_often_plain_classifiers_agree(tmp_path: Path, run_verb: Callable[..., None]) -> None:
+    predictions, truth = simulated(200)
+    write_csv(predictions, tmp_path / "predictions.csv", digits=9)
+    truth.to_csv(tmp_path / "labels.csv", index=False)
+    write_csv(pd.DataFrame({"cell_type": ["B"], "feature": ["f"]})[:0].assign(mean_attribution=0.0, frequency=0.0),
+              tmp_path / "determinants.csv")  # fmt: skip
+    write_json({"threshold": 0.5}, tmp_path / "gap.json")
+    guessed = np.where(np.arange(200) < 150, predictions["predicted"], "none of them")
+    table = pd.DataFrame({"barcode": predictions["barcode"], "nearest_neighbours": guessed})
+    write_csv(table.assign(nearest_neighbours_confidence=1.0)[::-1], tmp_path / "q.baselines.csv")
+    arguments = (
+        "evaluate", "--transfer", "t", "--group", "g", "--query", "q", "--predictions", tmp_path / "predictions.csv",
+        "--domain-gap", tmp_path / "gap.json", "--determinants", tmp_path / "determinants.csv",
+        "--baselines", tmp_path / "q.baselines.csv", "--outdir", tmp_path,
+    )  # fmt: skip
+    run_verb(*arguments)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["baselines"] == {"nearest_neighbours": {"agreement": 0.75}}
+    assert result["evaluation"] is None
+    run_verb(*arguments, "--labels", tmp_path / "labels.csv")
+    found = json.loads((tmp_path / "evaluation.json").read_text())["baselines"]["nearest_neighbours"]
+    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(aligned(predictions, truth), guessed))

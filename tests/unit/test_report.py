@@ -89,6 +89,23 @@ def training(transfer: str, types: tuple[str, ...] = TYPES) -> Json:
     }
 
 
+def beside(accuracy: float, p: float) -> Json:
+    """Return what an evaluation.json says of a plain classifier."""
+    return {
+        **{"accuracy": accuracy, "macro_f1": 0.9, "model_alone_right": 21, "baseline_alone_right": 57, "p": p},
+        "per_type": {t: {"precision": 1.0, "recall": 0.8, "f1": 0.889, "cells": 439} for t in TYPES},
+    }
+
+
+def baselines(transfer: str) -> Json:
+    """Return a baselines.json of a run without CellTypist."""
+    return {
+        **{"transfer": transfer, "group": transfer, "reference_cells": 1200, "features": 16234},
+        "methods": {"logistic_regression": {"seconds": 3.1}, "nearest_neighbours": {"seconds": 1.2}},
+        "left_out": {"celltypist": "CellTypist is not on PATH: `make celltypist-env`"},
+    }
+
+
 def evaluation(group: str, query: str, types: tuple[str, ...] = TYPES) -> Json:
     """Return an evaluation.json with one novel type."""
     truth, predicted = [*types, "NK cell"], [*types, "Unknown"]
@@ -293,6 +310,46 @@ def test_labels_that_disagree_more_than_the_target_warn(wrong: float, verdict: s
     values = result("g", "q")
     values["evaluation"]["selective_accuracy"] = 1 - wrong
     assert level(judge(values, pair("g", ["q"]), training("g"), [])) == verdict
+
+
+@pytest.mark.parametrize(
+    ("linear", "p", "told"), [(0.95, 0.001, True), (0.95, 0.2, False), (0.88, 0.001, False), (0.9123, 1.0, False)]
+)
+def test_a_plain_classifier_that_is_better_by_more_than_noise_is_told_in_words(
+    tmp_path: Path, linear: float, p: float, told: bool
+) -> None:
+    inputs = run_inputs() | {"baselines": [baselines("pbmc")]}
+    values = inputs["results"][0]
+    values["baselines"] = {"logistic_regression": {"agreement": 0.934}, "nearest_neighbours": {"agreement": 0.871}}
+    values["evaluation"]["baselines"] = {
+        "logistic_regression": beside(linear, p),
+        "nearest_neighbours": beside(0.8, 0.001),
+    }
+    folder, table = report(tmp_path, inputs)
+    section = words(json.loads((folder / "accuracy_baselines_mqc.json").read_text(encoding="utf-8"))["data"])
+    reason = "Logistic regression, a linear model, does better than CellPredX here: 95.0 % of the cells agree"
+    assert (table["status"][0] == "warn") == told
+    assert (reason in str(table["reason"][0])) == told
+    assert ("CellPredX does not reach logistic regression, a linear model, (91.2 % against 95.0 %" in section) == told
+    assert ("query_1: no plain classifier is better than CellPredX by more than chance." in section) != told
+    assert f"query_1 Logistic regression {100 * linear:.1f} % 0.9 21 57" in section
+    if not told:
+        return
+    page = words(multiqc(tmp_path))
+    assert "Beside plain classifiers" in page
+    assert "93.4 % 87.1 % -" in page
+    assert "CellTypist was left out: CellTypist is not on PATH" in page
+    assert "logistic regression (L2, C by cross-validation on the reference) and the 15 nearest" in page
+
+
+def test_without_labels_the_report_tells_agreement_alone(tmp_path: Path) -> None:
+    inputs = run_inputs() | {"baselines": [baselines("pbmc")]}
+    inputs["results"][0] |= {"evaluation": None, "baselines": {"logistic_regression": {"agreement": 0.412}}}
+    folder, table = report(tmp_path, inputs)
+    content = json.loads((folder / "predictions_agreement_mqc.json").read_text(encoding="utf-8"))
+    assert "query_1 41.2 % - -" in words(content["data"])
+    assert not (folder / "accuracy_baselines_mqc.json").exists()
+    assert table["status"][0] == "pass"
 
 
 def test_the_same_query_in_two_groups_is_told_apart(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ process EVALUATE {
     publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", pattern: 'evaluation.json'
 
     input:
-    tuple val(meta), path(predictions), path(domain_gap), path(determinants), path(labels)
+    tuple val(meta), path(predictions), path(domain_gap), path(determinants), path(baselines), path(labels)
 
     output:
     tuple val(meta), path('result.json'), emit: json
@@ -21,6 +21,7 @@ process EVALUATE {
         --predictions ${predictions} \\
         --domain-gap ${domain_gap} \\
         --determinants ${determinants} \\
+        ${baselines ? "--baselines ${baselines}" : ''} \\
         ${labels ? "--labels ${labels}" : ''} \\
         --outdir .
     """

@@ -9,6 +9,7 @@ process REPORT {
     path counted, stageAs: 'counted/?/*'
     path pairs, stageAs: 'pairs/?/*'
     path training, stageAs: 'training/?/*'
+    path baselines, stageAs: 'baselines/?/*'
     path results, stageAs: 'results/?/*'
 
     output:
@@ -23,6 +24,7 @@ process REPORT {
         --counted ${counted ?: ''} \\
         --pairs ${pairs} \\
         --training ${training ?: ''} \\
+        --baselines ${baselines ?: ''} \\
         --results ${results} \\
         --outdir multiqc_input \\
         --summary summary.csv

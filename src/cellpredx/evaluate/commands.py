@@ -14,6 +14,7 @@ def register(verbs: Any) -> None:
     parser.add_argument("--predictions", required=True)
     parser.add_argument("--domain-gap", required=True)
     parser.add_argument("--determinants", required=True)
+    parser.add_argument("--baselines", help="what plain classifiers say of the query's cells: <query>.baselines.csv")
     parser.add_argument("--labels", help="barcode, cell_type of the query")
     parser.add_argument("--outdir", default=".")
     parser.set_defaults(run=run)
@@ -24,15 +25,18 @@ def run(args: argparse.Namespace) -> None:
     import numpy as np
     import pandas as pd
 
+    from cellpredx.baselines.classifiers import METHODS
     from cellpredx.core.errors import UserError
     from cellpredx.core.files import read_csv, read_json, write_json
-    from cellpredx.evaluate.metrics import evaluate
+    from cellpredx.evaluate.metrics import beside, evaluate
 
     outdir = Path(args.outdir)
     predictions = read_csv(args.predictions, ("barcode", "predicted", "predicted_or_unknown", "warning"))
     gap = read_json(args.domain_gap)
     determinants = read_csv(args.determinants, ("cell_type", "feature"))
     types = [name.removeprefix("p_") for name in predictions.columns if name.startswith("p_")]
+    baselines = read_csv(args.baselines, ("barcode", *METHODS)) if args.baselines else None
+    methods = [] if baselines is None else [name for name in METHODS if name in baselines]
     evaluation = None
     if args.labels:
         truth = pd.read_csv(args.labels, dtype=str, keep_default_na=False)
@@ -44,6 +48,8 @@ def run(args: argparse.Namespace) -> None:
                 f"{predictions['barcode'].iloc[0]!r}",
             )
         evaluation = {"group": args.group, "query": args.query, **evaluate(predictions, truth, types)}
+        if baselines is not None:
+            evaluation["baselines"] = beside(predictions, truth, types, baselines, methods)
         write_json(evaluation, outdir / "evaluation.json")
     counts, edges = np.histogram(predictions["confidence"], bins=np.arange(21) / 20)
     unknown = int((predictions["predicted_or_unknown"] == "Unknown").sum())
@@ -54,6 +60,13 @@ def run(args: argparse.Namespace) -> None:
             "types that the reference lacks (their cells get another type or Unknown): "
             + ", ".join(evaluation["unmatched_labels"])
         )
+    agreement = None
+    if baselines is not None:
+        theirs = baselines.set_index("barcode").loc[predictions["barcode"]]
+        agreement = {
+            name: {"agreement": float((theirs[name].to_numpy() == predictions["predicted"].to_numpy()).mean())}
+            for name in methods
+        }
     write_json(
         {
             "group": args.group,
@@ -76,6 +89,7 @@ def run(args: argparse.Namespace) -> None:
                 str(name): part[["feature", "mean_attribution", "frequency"]].to_dict("records")
                 for name, part in determinants.groupby("cell_type", sort=False)
             },
+            "baselines": agreement,
             "evaluation": evaluation,
             "warnings": warnings,
         },

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.stats import binomtest, rankdata
 
 BINS = 15
 
@@ -31,6 +31,56 @@ def expected_calibration_error(confidence: NDArray[np.float64], correct: NDArray
     return float(np.abs(gaps).sum() / len(ranks))
 
 
+def mcnemar(first_alone: int, second_alone: int) -> float:
+    """Return the two-sided exact p of McNemar's test: cells that one of two classifiers alone has right.
+
+    Without a difference each falls to either with one half. Cells that both or neither has right say nothing.
+    """
+    discordant = first_alone + second_alone
+    return float(binomtest(first_alone, discordant).pvalue) if discordant else 1.0
+
+
+def per_type(truth: pd.Series, predicted: pd.Series) -> dict[str, dict[str, float]]:
+    """Return precision, recall, F1 and cells of each type that is present in `truth`."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    present = sorted(truth.unique())
+    scores = precision_recall_fscore_support(truth, predicted, labels=present, zero_division=0)
+    return {
+        name: {"precision": float(a), "recall": float(b), "f1": float(c), "cells": int(n)}
+        for name, a, b, c, n in zip(present, *scores, strict=True)
+    }
+
+
+def beside(
+    predictions: pd.DataFrame, truth: pd.DataFrame, types: list[str], baselines: pd.DataFrame, methods: list[str]
+) -> dict[str, Any]:
+    """Return what plain classifiers reach on the cells of the model's accuracy, and whether they differ from it.
+
+    baselines: barcode, and the predicted type in a column of each of `methods`; the others as in `evaluate`. `p` is
+    McNemar's: of the cells that either the model or the method alone has right.
+    """
+    table = predictions[["barcode", "predicted"]].merge(truth, on="barcode").merge(baselines, on="barcode")
+    known = table[table["cell_type"].isin(types)]
+    if known.empty:
+        return {}
+    right = (known["predicted"] == known["cell_type"]).to_numpy()
+    found = {}
+    for name in methods:
+        own = (known[name] == known["cell_type"]).to_numpy()
+        scores = per_type(known["cell_type"], known[name])
+        model_alone, baseline_alone = int((right & ~own).sum()), int((own & ~right).sum())
+        found[name] = {
+            "accuracy": float(own.mean()),
+            "macro_f1": float(np.mean([score["f1"] for score in scores.values()])),
+            "model_alone_right": model_alone,
+            "baseline_alone_right": baseline_alone,
+            "p": mcnemar(model_alone, baseline_alone),
+            "per_type": scores,
+        }
+    return found
+
+
 def evaluate(predictions: pd.DataFrame, truth: pd.DataFrame, types: list[str]) -> dict[str, Any]:
     """Return every metric of one query.
 
@@ -42,7 +92,6 @@ def evaluate(predictions: pd.DataFrame, truth: pd.DataFrame, types: list[str]) -
         average_precision_score,
         confusion_matrix,
         f1_score,
-        precision_recall_fscore_support,
         roc_auc_score,
     )
 
@@ -81,9 +130,6 @@ def evaluate(predictions: pd.DataFrame, truth: pd.DataFrame, types: list[str]) -
         p = np.clip(known[[f"p_{t}" for t in types]].to_numpy(float), 1e-12, 1)
         column = known["cell_type"].map({t: k for k, t in enumerate(types)}).to_numpy()
         one_hot = np.eye(len(types))[column]
-        scores = precision_recall_fscore_support(
-            known["cell_type"], known["predicted"], labels=present, zero_division=0
-        )
         result |= {
             "accuracy": float(correct.mean()),
             "accuracy_all_truth": float(correct.sum() / truth_shared),
@@ -95,10 +141,7 @@ def evaluate(predictions: pd.DataFrame, truth: pd.DataFrame, types: list[str]) -
             "ece": expected_calibration_error(known["confidence"].to_numpy(float), correct),
             "brier": float(((p - one_hot) ** 2).sum(axis=1).mean()),
             "nll": float(-np.log(p[np.arange(len(p)), column]).mean()),
-            "per_type": {
-                name: {"precision": float(a), "recall": float(b), "f1": float(c), "cells": int(n)}
-                for name, a, b, c, n in zip(present, *scores, strict=True)
-            },
+            "per_type": per_type(known["cell_type"], known["predicted"]),
         }
     if len(table):
         with_unknown = table["cell_type"].where(shared, "Unknown")

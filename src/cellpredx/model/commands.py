@@ -159,7 +159,7 @@ def _reference(
     from cellpredx.model.fit import Reference
     from cellpredx.model.normalise import is_log1p, proteins_in
     from cellpredx.model.subsample import by_type
-    from cellpredx.reference.labels import labels_of
+    from cellpredx.reference.labels import labels_of, numbered
 
     warnings = []
     with StoredMatrix(folder / "reference.h5ad") as stored:
@@ -168,11 +168,7 @@ def _reference(
         if len(known) < len(names):
             left = len(names) - len(known)
             warnings.append(f"{left:,} of {len(names):,} reference cells have no label and were left out")
-        types, y = np.unique(names[known], return_inverse=True)
-        if len(types) < 2:
-            raise UserError(
-                f"the reference has one label only: {str(types[0])!r}", None, "give a reference of two types or more"
-            )
+        types, y = numbered(names[known])
         sizes = np.bincount(y)
         single = types[sizes == 1]
         if len(single):
@@ -196,7 +192,7 @@ def _reference(
             "warnings": warnings,
         }
         kinds = (is_log1p(stored.about), proteins_in(stored.about))
-        reference = Reference(counts, y[chosen].astype(np.int64), len(types), batches, *kinds)
+        reference = Reference(counts, y[chosen], len(types), batches, *kinds)
     return reference, types.tolist(), sizes.tolist(), about
 
 

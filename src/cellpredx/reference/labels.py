@@ -89,3 +89,13 @@ def labels_of(entries: list[str], obs: pd.DataFrame) -> NDArray[np.str_]:
             f"the labels name cells such as {table.index[0][1]!r}, the matrix such as {keys[0][1]!r}",
         )
     return table.reindex(keys).fillna("").to_numpy(dtype=str)
+
+
+def numbered(names: NDArray[np.str_]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+    """Return the types by name, and every cell's type as a number. Raises UserError where there is but one type."""
+    types, y = np.unique(names, return_inverse=True)
+    if len(types) < 2:
+        raise UserError(
+            f"the reference has one label only: {str(types[0])!r}", None, "give a reference of two types or more"
+        )
+    return types, y.astype(np.int64)

@@ -13,6 +13,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     verb.add_argument("--pairs", nargs="*", default=[], metavar="JSON", help="pair.json, one a transfer")
     verb.add_argument("--training", nargs="*", default=[], metavar="JSON", help="training.json, one a transfer")
+    verb.add_argument("--baselines", nargs="*", default=[], metavar="JSON", help="baselines.json, one a transfer")
     verb.add_argument("--results", nargs="*", default=[], metavar="JSON", help="result.json, one a query of a transfer")
     verb.add_argument(
         "--parameters", required=True, metavar="JSON", help="parameters and versions of the run (- is standard input)"
@@ -29,6 +30,7 @@ def run_report(args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from cellpredx.core.files import atomic, read_json, write_csv, write_json
+    from cellpredx.report.baselines import agreement_sections, baseline_sections
     from cellpredx.report.fragments import fragment_sections
     from cellpredx.report.methods import method_sections
     from cellpredx.report.overview import matrix_sections, sample_sections, status_sections
@@ -46,12 +48,14 @@ def run_report(args: argparse.Namespace) -> None:
         read(args.counted, "sample", "name"),
         read(args.pairs, "transfer"),
         read(args.training, "transfer"),
+        read(args.baselines, "transfer"),
         read(args.results, "transfer", "query"),
         json.loads(sys.stdin.read()) if args.parameters == "-" else read_json(args.parameters),
     )
     makers = (
         *(status_sections, sample_sections, matrix_sections, fragment_sections, pairing_sections, training_sections),
-        *(prediction_sections, accuracy_sections, determinant_sections, method_sections),
+        *(prediction_sections, agreement_sections, accuracy_sections, baseline_sections),
+        *(determinant_sections, method_sections),
     )
     with atomic(args.outdir) as folder:
         for make in makers:

@@ -7,6 +7,11 @@ from cellpredx.report.run import Run
 from cellpredx.report.transfer import JOINS, SCENARIOS
 
 VERSIONS = {"version": "cellpredx", "nextflow": "Nextflow", "engine": "Container engine", "profile": "Profile"}
+BASELINES = {
+    "logistic_regression": "multinomial logistic regression (L2, C by cross-validation on the reference)",
+    "nearest_neighbours": "the 15 nearest neighbours (cosine, 50 joint principal components)",
+    "celltypist": "CellTypist with its defaults",
+}
 DOI = "10.1371/journal.pcbi.1013824"
 
 
@@ -54,6 +59,10 @@ def paragraph(run: Run) -> str:
             aim = "" if target is None else f", for a target error of {percent(target)}"
             kind = "confidence" if model["threshold_on"] == "confidence" else "largest uncalibrated probability"
             text.append(f"Cells with a {kind} under {number(model['threshold'])} were left Unknown{aim}.")
+    used = {method for transfer in run.baselines for method in transfer["methods"]}
+    if used:
+        names = [words for method, words in BASELINES.items() if method in used]
+        text.append(f"For comparison, {_listed(names)} were trained on the same cells and features.")
     return " ".join(text)
 
 

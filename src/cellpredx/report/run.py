@@ -15,6 +15,7 @@ class Run:
     counted: list[Json]
     pairs: list[Json]
     training: list[Json]
+    baselines: list[Json]
     results: list[Json]
     parameters: Json
     names: dict[tuple[str, str], str] = field(init=False)

@@ -3,12 +3,18 @@
 import math
 from dataclasses import dataclass
 
-from cellpredx.report.content import Json, percent
+from cellpredx.report.content import Json, number, percent
 
 LEVELS = ("pass", "warn", "fail")
 FEW_TYPED = 0.5
 HARDLY_TYPED = 0.1
 MANY_LOST = 0.5
+NOISE = 0.05
+BASELINES = {
+    "logistic_regression": "logistic regression, a linear model,",
+    "nearest_neighbours": "a vote of nearest neighbours",
+    "celltypist": "CellTypist, a linear model,",
+}
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,30 @@ def _domain_gap(result: Json) -> list[Finding]:
     return [Finding(gap["level"], gap["reason"], remedy)]
 
 
+def better_baseline(evaluation: Json) -> tuple[str, Json] | None:
+    """Return name and values of the most accurate plain classifier, where it beats the model by more than noise."""
+    baselines = evaluation.get("baselines")
+    if not baselines:
+        return None
+    name = max(baselines, key=lambda one: baselines[one]["accuracy"])
+    values = baselines[name]
+    return (BASELINES[name], values) if values["accuracy"] > evaluation["accuracy"] and values["p"] < NOISE else None
+
+
 def _evaluation(result: Json, training: Json | None) -> list[Finding]:
     evaluation = result["evaluation"]
     if not evaluation:
         return []
     found = []
+    if better := better_baseline(evaluation):
+        name, values = better
+        reason = (
+            f"{name[:1].upper()}{name[1:]} does better than CellPredX here: {percent(values['accuracy'])} of the "
+            f"cells agree with their label, against {percent(evaluation['accuracy'])} "
+            f"(McNemar's p = {number(values['p'], 2)})."
+        )
+        remedy = "Prefer its labels, in baselines.csv, and look for a reference that fits."
+        found.append(Finding("warn", reason, remedy))
     if evaluation["unmatched_labels"] and not evaluation["shared_type_cells"]:
         remedy = "Give the labels the reference's names with --label_map."
         found.append(Finding("warn", "No label of the query is a type of the reference.", remedy))

@@ -1,0 +1,1 @@
+"""Plain classifiers on the model's own features, to compare it with."""
