@@ -128,6 +128,16 @@ def test_proteins_of_the_cells_of_fragments(
     assert "with `-1` after them, 2 of 4 would match" in str(e.value.remedy)
 
 
+def test_hashtags_are_no_proteins(tmp_path: Path, standardised: Callable[..., tuple[ad.AnnData, ad.AnnData]]) -> None:
+    matrix = write(tmp_path / "rna.h5ad", GENES, ["A", "B", "C"])
+    names = ["HTO_1", "CD3", "TotalSeqB_Hashtag2"]
+    _, proteins = standardised({"matrix": matrix, "proteins": write(tmp_path / "adt.h5ad", GENES, names)})
+    assert list(proteins.var_names) == ["adt:CD3"]
+    np.testing.assert_array_equal(proteins.X.toarray(), GENES[:, 1:2])
+    _, none = standardised({"matrix": matrix, "proteins": write(tmp_path / "h.h5ad", TAGS, ["hto1", "Hashtag-2"])})
+    assert none.shape == (4, 0)
+
+
 def test_values_that_are_no_counts_are_refused(
     tmp_path: Path, standardised: Callable[..., tuple[ad.AnnData, ad.AnnData]]
 ) -> None:

@@ -70,7 +70,7 @@ def pair(transfer: str, queries: list[str]) -> Json:
         **{"transfer": transfer, "group": transfer, "scenario": "unmatched", "chosen": "auto", "barcode_overlap": 0.0},
         **{"reference_modality": "rna", "query_modality": "atac", "references": ["reference"], "queries": queries},
         **{"features": "genes", "shared_features": 16234, "reference_features": 23456, "query_features": 18456},
-        **{"joined_by": "gene_name", "peak_source": "called", "warnings": []},
+        **{"proteins": 0, "joined_by": "gene_name", "peak_source": "called", "warnings": []},
     }
 
 
@@ -279,11 +279,15 @@ def test_summary_has_a_line_a_query(tmp_path: Path) -> None:
 
 
 def test_a_run_with_a_ready_bundle_and_no_labels_has_no_empty_sections(tmp_path: Path) -> None:
-    inputs = {"pairs": [pair("pbmc", ["query_1"])], "results": [result("pbmc", "query_1", labelled=False)]}
+    inputs = {
+        "pairs": [pair("pbmc", ["query_1"]) | {"proteins": 12}],
+        "results": [result("pbmc", "query_1", labelled=False)],
+    }
     folder, _ = report(tmp_path, inputs)
     parts = {path.name.split("_")[0] for path in folder.iterdir()}
     assert parts == {"status", "pairing", "predictions", "determinants", "methods"}
     page = multiqc(tmp_path)
+    assert "shared features (genes) and 12 surface proteins." in page
     assert PARTS["training"][0] not in re.findall(r"<h2[^>]*>([^<]+)</h2>", page)
 
 

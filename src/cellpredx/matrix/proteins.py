@@ -14,6 +14,8 @@ from cellpredx.samplesheet.headers import holds_proteins, read_header
 from cellpredx.samplesheet.proteins import strangers
 
 PREFIX = "adt:"
+# Antibodies that mark the sample that a cell was in, and say nothing of its type.
+HASHTAG = r"(?i)hashtag|^(?:adt:)?hto(?![a-z])"
 
 
 def protein_files(spec: SampleSpec) -> list[tuple[Row, Path]]:
@@ -38,7 +40,8 @@ def protein_matrix(
 ) -> ad.AnnData:
     """Return the proteins of `cells`, (cells, proteins) counts: the union of the files, zero where a cell has none.
 
-    Raises UserError for values that are no counts, and for a file that shares no cell with the sample.
+    Hashtags are left out. Raises UserError for values that are no counts, and for a file that shares no cell with the
+    sample.
     """
     index = pd.Index(cells, dtype=object)
     numbers: dict[str, int] = {}
@@ -50,8 +53,9 @@ def protein_matrix(
         rows = np.flatnonzero(place >= 0)
         if len(rows) == 0:
             raise strangers(named, cells, path, f"the cells of sample {spec.sample}")
-        values = sp.coo_matrix(counts_of(header, rows, "protein")[0])
-        columns = np.array([numbers.setdefault(name, len(numbers)) for name in protein_names(header.var)])
+        kept = ~header.var.index.astype(str).str.contains(HASHTAG, regex=True)
+        values = sp.coo_matrix(counts_of(header, rows, "protein")[0][:, np.flatnonzero(kept)])
+        columns = np.array([numbers.setdefault(name, len(numbers)) for name in protein_names(header.var[kept])], int)
         parts.append((values.data, place[rows][values.row], columns[values.col]))
     data, at, column = (np.concatenate(values) for values in zip(*parts, strict=True))
     counts = sp.csr_matrix((data, (at, column)), shape=(len(cells), len(numbers)))

@@ -40,10 +40,11 @@ def paragraph(run: Run) -> str:
         )
     for pair in run.pairs:
         scenario, joined_by = pair["scenario"], pair["joined_by"]
+        proteins = f" and {number(pair['proteins'])} surface proteins" if pair["proteins"] else ""
         text.append(
             f"For {pair['transfer']} ({SCENARIOS.get(scenario, scenario)}), "
             f"{_listed(pair['queries'])} and the reference were joined by {JOINS.get(joined_by, joined_by)} "
-            f"on {number(pair['shared_features'])} shared features ({pair['features'].replace('_', ' ')})."
+            f"on {number(pair['shared_features'])} shared features ({pair['features'].replace('_', ' ')}){proteins}."
         )
     for model in run.training:
         cells, types, held_out = sum(model["labels"].values()), len(model["labels"]), model["held_out_cells"]
