@@ -803,6 +803,65 @@ def test_a_reference_that_cannot_train_is_refused(tmp_path: Path, run_verb: Call
     assert not (tmp_path / "model").exists()
 
 
+def test_a_constant_reference_is_refused(tmp_path: Path, run_verb: Callable[..., None]) -> None:
+    write_pair(tmp_path)
+    matrix = ad.read_h5ad(tmp_path / "pair" / "reference.h5ad")
+    matrix.X = sp.csr_matrix(np.tile(np.arange(FEATURES, dtype=np.float32) % 3, (90, 1)))
+    write_h5ad(matrix, tmp_path / "pair" / "reference.h5ad")
+    with pytest.raises(UserError, match="every reference cell has the same value in each feature") as caught:
+        run_verb(*train_arguments(tmp_path, "model"))
+    assert caught.value.where == "r"
+    assert not (tmp_path / "model").exists()
+
+
+def test_fewer_cells_than_a_batch_and_types_of_one_cell_are_told(tmp_path: Path, run_verb: Callable[..., None]) -> None:
+    write_pair(tmp_path, query_cells=20)
+    labels = pd.read_csv(tmp_path / "labels.csv")
+    labels.loc[3, "cell_type"] = "alone"
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+    run_verb(*train_arguments(tmp_path, "model"))
+    report = json.loads((tmp_path / "model.json").read_text())
+    assert report["warnings"] == [
+        "types with one reference cell, left out of calibration: alone",
+        "a batch has 20 cells, all that there are, in place of 32",
+    ]
+    assert report["held_out_cells"] == 89
+    assert bundle.read(tmp_path / "model").labels == [*TYPES, "alone"]
+
+
+def test_a_bundle_tells_what_it_was_made_from_and_with(tmp_path: Path, run_verb: Callable[..., None]) -> None:
+    write_pair(tmp_path)
+    run_verb(*train_arguments(tmp_path, "model"))
+    first = bundle.read(tmp_path / "model").info
+    assert set(first["made_with"]) == {"python", "numpy", "scipy", "torch"}
+    query = ad.read_h5ad(tmp_path / "pair" / "queries" / "q.h5ad")
+    # Names of cells are no part of the content, a single count is.
+    query.obs_names = [f"other{i}" for i in range(query.n_obs)]
+    write_h5ad(query, tmp_path / "pair" / "queries" / "q.h5ad")
+    run_verb(*train_arguments(tmp_path, "renamed"))
+    assert (tmp_path / "renamed" / "bundle.json").read_bytes() == (tmp_path / "model" / "bundle.json").read_bytes()
+    query.X.data[5] += 1
+    write_h5ad(query, tmp_path / "pair" / "queries" / "q.h5ad")
+    run_verb(*train_arguments(tmp_path, "changed"))
+    changed = bundle.read(tmp_path / "changed").info["content"]
+    assert changed["queries"] != first["content"]["queries"]
+    assert changed["reference"] == first["content"]["reference"]
+
+
+def test_the_printed_preset_has_the_printed_rule_for_unknown(
+    tmp_path: Path, run_verb: Callable[..., None], annotate: Callable[..., None]
+) -> None:
+    write_pair(tmp_path)
+    run_verb(*train_arguments(tmp_path, "model", "--preset", "paper_literal"))
+    assert json.loads((tmp_path / "model.json").read_text())["target_error"] is None
+    annotate(tmp_path, "printed")
+    table = pd.read_csv(tmp_path / "printed" / "predictions.csv")
+    assert ((table["predicted_or_unknown"] == "Unknown") == table["unknown_paper"]).all()
+    annotate(tmp_path, "aimed", "--target-error", 0.9)
+    aimed = pd.read_csv(tmp_path / "aimed" / "predictions.csv")
+    assert (aimed["predicted_or_unknown"] != table["predicted_or_unknown"]).any()
+
+
 def test_a_query_of_one_cell_is_refused(tmp_path: Path, run_verb: Callable[..., None]) -> None:
     write_pair(tmp_path, query_cells=1)
     with pytest.raises(UserError, match="cell"):
