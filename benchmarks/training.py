@@ -15,7 +15,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
+from importlib.util import find_spec
+from multiprocessing import get_context, set_start_method
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time, thread_time
@@ -32,6 +33,8 @@ TARGETS = {(4_600, 0.05): 20.0, (22_000, 0.05): 60.0}
 WARM, STEPS = 10, 60
 RELEASED_STEPS = 2
 PARTS = ("step", "inference", "run")
+# What the released code imports and a step does not use.
+UNUSED: dict[str, tuple[str, ...]] = {"tables": (), "annoy": ("AnnoyIndex",), "fbpca": ("pca",)}
 HEAD = """# What a training step, a prediction and a whole run cost
 
 Made by `benchmarks/training.py` on {cores} cores ({threads} threads), version {version}: simulated cells (10,000 of the
@@ -159,10 +162,13 @@ def timed(module: ModuleType, stages: dict[str, str], times: dict[str, float]) -
             setattr(module, name, function)
 
 
+def absent() -> list[str]:
+    """Return those of the modules in `UNUSED` that are not installed."""
+    return [name for name in UNUSED if name not in sys.modules and find_spec(name) is None]
+
+
 class Released:
     """The released code on this data, driven through its own class."""
-
-    absent: tuple[str, ...] = ()
 
     def __init__(self, clone: Path, data: Data, scenario: str) -> None:
         import numpy as np
@@ -199,8 +205,8 @@ class Released:
             "center_loss": core.SparseCenterLoss(num_classes=TYPES, feat_dim=h.dimensions),
         }
 
-    @classmethod
-    def _load(cls, clone: Path) -> Any:
+    @staticmethod
+    def _load(clone: Path) -> Any:
         """Import its core module."""
         import importlib
 
@@ -212,17 +218,10 @@ class Released:
             sys.exit(f"{clone} has no CellPredX/codes/core.py: give a clone of the released code")
         if "core" not in sys.modules:
             sys.path.insert(0, str(folder))
-            absent = []
-            for name, names in (("tables", ()), ("annoy", ("AnnoyIndex",)), ("fbpca", ("pca",))):
-                try:
-                    importlib.import_module(name)
-                except ImportError:
-                    empty = ModuleType(name)
-                    for attribute in names:
-                        setattr(empty, attribute, None)
-                    sys.modules[name] = empty
-                    absent.append(name)
-            cls.absent = tuple(absent)
+            for name in absent():
+                sys.modules[name] = ModuleType(name)
+                for attribute in UNUSED[name]:
+                    setattr(sys.modules[name], attribute, None)
             if not torch.cuda.is_available():
                 torch.Tensor.cuda = lambda tensor, *_: tensor  # type: ignore[method-assign]
                 torch.nn.Module.cuda = lambda own, *_: own  # type: ignore[method-assign]
@@ -322,6 +321,8 @@ def step_part(clone: Path | None, repeats: int, scenario: str) -> str:
 
 
 def _on_one_core() -> None:
+    # The released loader's workers need what stands in for other libraries, which a forked process has.
+    set_start_method("fork", force=True)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
@@ -332,10 +333,11 @@ def _inference(
 ) -> tuple[dict[str, list[float]], list[float]]:
     """Time ours (its stages) and the released one, on the core that the process has."""
     import numpy as np
+    from simulated import counts_of, profiles_of
 
     from cellpredx.model.normalise import normalise
 
-    _, labels, counts = simulate(cells, features, 0.05, 1)
+    counts, labels = counts_of(cells, profiles_of(TYPES, features, 1), 0.05, 2)
     rng = np.random.default_rng(1)
     weight = rng.normal(0, 0.05, (TYPES, features)).astype(np.float32)
     bias = np.zeros(TYPES, np.float32)
@@ -443,6 +445,7 @@ def main() -> None:
         profile(args.profile, args.density, args.scenario)
         return
     clone = args.released.resolve() if args.released else None
+    missing = ", ".join(f"`{name}`" for name in absent()) or "none"
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     parts: dict[str, Callable[[], str]] = {
         "step": partial(step_part, clone, args.repeats, args.scenario),
@@ -458,8 +461,7 @@ def main() -> None:
         scenario=args.scenario,
         load=load,
     )
-    absent = ", ".join(f"`{name}`" for name in Released.absent) or "none"
-    text = head + (STANDS_IN.format(absent=absent) if clone else NO_RELEASED) + "".join(made)
+    text = head + (STANDS_IN.format(absent=missing) if clone else NO_RELEASED) + "".join(made)
     if args.out:
         args.out.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
     print(text)
