@@ -220,6 +220,14 @@ class Job:
         return self.kind, self.task, self.without, self.method, str(self.seed)
 
 
+def _ablations(scenario: str) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield what leaves out losses; not the alignment where `paper` has none."""
+    from cellpredx.model.presets import load as preset_of
+
+    aligned = preset_of("paper", scenario).beta > 0
+    yield from ((name, changes) for name, changes in ABLATIONS.items() if aligned or set(changes) != {"beta"})
+
+
 def _sensitivity(scenario: str) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield the changes of one number each; a loss without weight has none to change."""
     from cellpredx.model.presets import load as preset_of
@@ -240,7 +248,7 @@ def jobs(args: argparse.Namespace) -> Iterator[Job]:
             if args.ablation or args.sensitivity:
                 if task not in STUDIED:
                     continue
-                for name, changes in ABLATIONS.items() if args.ablation else ():
+                for name, changes in _ablations(scenario_of(task)) if args.ablation else ():
                     yield Job("ablation", task, "", name, seed, tuple(changes.items()))
                 for name, changes in _sensitivity(scenario_of(task)) if args.sensitivity else ():
                     yield Job("sensitivity", task, "", name, seed, tuple(changes.items()))
