@@ -23,7 +23,7 @@ from time import perf_counter
 from typing import Any
 
 # As in `cellpredx train`, before torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import numpy as np
 import pandas as pd

@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import Any
 
 # As in `cellpredx train`, before torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 TYPES = 20
 CELLS = 10_000

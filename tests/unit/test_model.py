@@ -497,9 +497,18 @@ def test_the_threshold_is_the_smallest_that_keeps_the_target_error() -> None:
         accepted = confidence >= threshold
         allowed = [c for c in np.unique(confidence) if (~correct[confidence >= c]).mean() <= target]
         if allowed:
-            assert threshold == min(allowed)
+            lowest = min(allowed)
+            assert threshold == (min(lowest, 1 - target) if lowest == confidence.min() else lowest)
         else:
             assert not accepted.any()
+
+
+def test_a_threshold_does_not_ask_for_more_than_the_target_error() -> None:
+    # Held-out cells that are all right and all sure: a query under a shift is less sure, and need not be Unknown.
+    assert find_threshold(np.full(50, 0.99), np.ones(50, bool), 0.05) == 0.95
+    assert find_threshold(np.array([0.99, 0.9]), np.ones(2, bool), 0.05) == 0.9
+    # Where a held-out cell is wrong above 1 - target, more is needed.
+    assert find_threshold(np.array([0.999, 0.99]), np.array([True, False]), 0.05) == 0.999
 
 
 def test_calibration_tells_what_it_keeps() -> None:
@@ -739,7 +748,7 @@ def test_predictions_follow_the_bundle(run_folder: Path, annotate: Callable[...,
     assert set(pd.read_csv(run_folder / "none" / "predictions.csv")["predicted_or_unknown"]) == {"Unknown"}
     annotate(run_folder, "loose", "--target-error", 0.9)
     loose = json.loads((run_folder / "loose" / "domain_gap.json").read_text())["threshold"]
-    assert loose == model.calibration.confidence.min()
+    assert loose == min(model.calibration.confidence.min(), 1 - 0.9)
 
 
 def test_a_cell_without_counts_is_unknown_and_warned_of(
@@ -900,4 +909,4 @@ def test_another_target_error_needs_no_training(run_folder: Path) -> None:
     stored = bundle.read(run_folder / "model").calibration
     assert len(stored.confidence) == stored.held_out_cells == 90
     assert find_threshold(stored.confidence, stored.correct, stored.target_error) == stored.threshold
-    assert find_threshold(stored.confidence, stored.correct, 1.0) == stored.confidence.min()
+    assert find_threshold(stored.confidence, stored.correct, 0.9) < stored.threshold

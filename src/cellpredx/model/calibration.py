@@ -48,7 +48,8 @@ def find_threshold(confidence: NDArray[np.float64], correct: NDArray[np.bool_], 
     """Return the confidence under which a cell is Unknown, from held-out cells of known types.
 
     The smallest that keeps the error among the held-out cells above it within `target_error`. It is the confidence
-    of one of them, so that a cell less sure than every held-out cell is Unknown even where none of them is wrong.
+    of one of them, so that a cell less sure than every held-out cell is Unknown even where all of them may pass; but
+    no more than 1 - `target_error` there, since a cell of that confidence keeps the target by itself.
     """
     order = np.argsort(-confidence, kind="stable")
     errors = np.cumsum(~correct[order]) / np.arange(1, len(order) + 1)
@@ -56,7 +57,10 @@ def find_threshold(confidence: NDArray[np.float64], correct: NDArray[np.bool_], 
     # Cells of equal confidence pass or fail together.
     last_of_ties = np.r_[ranked[1:] != ranked[:-1], True]
     allowed = np.flatnonzero((errors <= target_error) & last_of_ties)
-    return float(ranked[allowed[-1]]) if len(allowed) else float(np.nextafter(1.0, 2.0))
+    if not len(allowed):
+        return float(np.nextafter(1.0, 2.0))
+    lowest = float(ranked[allowed[-1]])
+    return min(lowest, 1 - target_error) if allowed[-1] == len(ranked) - 1 else lowest
 
 
 def calibrate(

@@ -75,10 +75,11 @@ def alignment(z_reference: Tensor, z_query: Tensor, share: float) -> Tensor:
     query cells that are most similar to theirs. Which cells they are carries no gradient; the cosines do, on both
     sides.
     """
-    similarity = F.normalize(z_query, dim=1) @ F.normalize(z_reference, dim=1).T
-    best = similarity.max(dim=1).values
-    kept = max(1, int(share * len(best)))
-    return -best.topk(kept).values.mean()
+    with torch.no_grad():
+        similarity = F.normalize(z_query, dim=1) @ F.normalize(z_reference, dim=1).T
+        best, nearest = similarity.max(dim=1)
+        kept = best.topk(max(1, int(share * len(best)))).indices
+    return -F.cosine_similarity(z_query[kept], z_reference[nearest[kept]]).mean()
 
 
 class Attention(nn.Module):

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 PROTEIN_SCALE = 1e4
+ROWS = 1024
 
 
 def normalise(counts: sp.csr_matrix, scale: float, binarize: bool = False) -> sp.csr_matrix:
@@ -14,8 +15,14 @@ def normalise(counts: sp.csr_matrix, scale: float, binarize: bool = False) -> sp
     if binarize:
         x.data[:] = x.data > 0
     totals = np.asarray(x.sum(axis=1, dtype=np.float64)).ravel()
-    factors = np.divide(scale, totals, out=np.zeros_like(totals), where=totals > 0)
-    x.data = np.log1p(x.data * np.repeat(factors, np.diff(x.indptr))).astype(np.float32)
+    factors = np.divide(scale, totals, out=np.zeros_like(totals), where=totals > 0).astype(np.float32)
+    lengths = np.diff(x.indptr)
+    # Some cells at a time stay in the cache, and need no second array of the matrix's size.
+    for begin in range(0, x.shape[0], ROWS):
+        end = min(begin + ROWS, x.shape[0])
+        values = x.data[x.indptr[begin] : x.indptr[end]]
+        values *= np.repeat(factors[begin:end], lengths[begin:end])
+        np.log1p(values, out=values)
     x.eliminate_zeros()
     return x
 
