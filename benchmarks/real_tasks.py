@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anndata as ad
@@ -161,22 +162,27 @@ def joined(
     graph: ad.AnnData | None = None,
 ) -> Task:
     """Put a reference and a query on their shared features."""
-    from cellpredx.reference.pair import join
+    from cellpredx.reference.pair import join, take
 
-    sides = {"reference": reference.copy(), "query": query.copy()}
+    sides = {"reference": reference, "query": query}
+    described = {
+        sample: SimpleNamespace(obs=side.obs, var=side.var, about={**side.uns["cellpredx"], "sample": sample})
+        for sample, side in sides.items()
+    }
+    pair = join([described["reference"]], [described["query"]], None)
+    on_both = {}
     for sample, side in sides.items():
-        side.uns["cellpredx"] = {**side.uns["cellpredx"], "sample": sample}
-    pair = join([sides["reference"]], [sides["query"]], None)
-    assert pair.reference is not None
-    on_both = pair.queries["query"]
+        on_both[sample] = ad.AnnData(take(side.X, pair.columns[sample]), obs=side.obs.copy(), var=pair.var.copy())
+        on_both[sample].uns["cellpredx"] = described[sample].about
+    cells = on_both["query"].obs_names
     return Task(
         name,
         scenario_of(name),
-        pair.reference,
-        labels.loc[pair.reference.obs["barcode"].astype(str)].to_numpy(dtype=str),
-        on_both,
-        graph[on_both.obs_names].copy() if graph is not None else None,
-        pd.DataFrame({"barcode": on_both.obs_names, "cell_type": truth.loc[on_both.obs_names].to_numpy(dtype=str)}),
+        on_both["reference"],
+        labels.loc[on_both["reference"].obs_names].to_numpy(dtype=str),
+        on_both["query"],
+        graph[cells].copy() if graph is not None else None,
+        pd.DataFrame({"barcode": cells, "cell_type": truth.loc[cells].to_numpy(dtype=str)}),
     )
 
 
