@@ -61,6 +61,8 @@ def run_train(args: argparse.Namespace) -> None:
 
     # Threads that wait by spinning slow a shared node down, and themselves most; a moment of it spares a wake-up.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # A GPU's products are repeatable with a workspace of fixed size alone.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
     import numpy as np
     import torch
