@@ -195,7 +195,7 @@ workflow CELLPREDX {
     def compared = plan.transfers.findAll { transfer -> options.baselines != 'none' && !transfer.bundle }.collect { transfer -> transfer.id }
     BASELINES(
         ch_to_train.filter { meta, _pair, _csvs -> meta.id in compared },
-        options.subMap(['baselines', 'seed', 'threads'])
+        options.subMap(['baselines', 'max_train_cells', 'seed', 'threads'])
     )
     BASELINES.out.json.subscribe { meta, json ->
         new groovy.json.JsonSlurper().parseText(json.text).left_out.each { method, reason -> log.warn("${meta.id}: baseline ${method} was left out: ${reason}") }
@@ -206,7 +206,7 @@ workflow CELLPREDX {
 
     ch_queries = PAIR.out.queries
         .transpose()
-        .map { meta, file -> [meta.id, [id: "${meta.id}.${file.baseName}".toString(), transfer: meta.id, group: meta.group, query: file.baseName], file] }
+        .map { meta, file -> [meta.id, [id: "${meta.id}/${file.baseName}".toString(), transfer: meta.id, group: meta.group, query: file.baseName], file] }
     ch_to_annotate = ch_queries
         .combine(ch_bundles, by: 0)
         .map { _id, meta, query, bundle -> [meta, query, bundle] }
@@ -233,7 +233,7 @@ workflow CELLPREDX {
 
     ch_baselines = BASELINES.out.csv
         .transpose()
-        .map { meta, csv -> ["${meta.id}.${csv.name - '.baselines.csv'}".toString(), csv] }
+        .map { meta, csv -> ["${meta.id}/${csv.name - '.baselines.csv'}".toString(), csv] }
         .mix(ch_queries.filter { id, _meta, _file -> !(id in compared) }.map { _id, meta, _file -> [meta.id, []] })
 
     // A query's labels reach its evaluation and nothing else.

@@ -73,6 +73,9 @@ def launch(tmp_path: Path, request: pytest.FixtureRequest) -> Launch:
     for name in ("genes.gtf", "notes.txt", "mtx/matrix.mtx", "bundle/bundle.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("content\n")
+    for name in ("weights.safetensors", "features.csv", "training_log.csv"):
+        (tmp_path / "bundle" / name).touch()
+    (tmp_path / "bundle" / "bundle.json").write_text('{"recipe": {"kind": "genes"}}')
     (tmp_path / "empty.h5ad").touch()
     return Launch(tmp_path, getattr(request, "param", "v1"))
 
@@ -243,6 +246,9 @@ def test_bundle_beside_references(launch: Launch) -> None:
         at(mistakes, f"{sheet}, line 2, column role")[0]
         == "group `all` has a reference, and --model brings one already"
     )
+    (launch.folder / "bundle" / "bundle.json").write_text('{"recipe": ')
+    mistakes = launch.refused("--input", launch.sheet("q,query,rna,,,b.h5ad,,,,,,"), "--model", "bundle")
+    assert "is damaged: bundle.json" in at(mistakes, "parameter --model")[0]
 
 
 @both_parsers

@@ -23,6 +23,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from cellpredx.core import bundle_info
 from cellpredx.core.errors import UserError
 from cellpredx.core.files import write_json
 from cellpredx.matrix.sample_matrix import sample_matrix, write_h5ad
@@ -604,7 +605,7 @@ def test_a_bundle_of_a_seed_is_byte_identical(tmp_path: Path, fitted: Fit, h: Hy
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 
-@pytest.mark.parametrize("name", bundle.FILES)
+@pytest.mark.parametrize("name", bundle_info.FILES)
 @pytest.mark.parametrize("damage", ["flip", "remove"])
 def test_a_damaged_bundle_is_refused(tmp_path: Path, fitted: Fit, h: Hyperparameters, name: str, damage: str) -> None:
     write_bundle(tmp_path / "model", fitted, h)
@@ -751,6 +752,65 @@ def test_predictions_follow_the_bundle(run_folder: Path, annotate: Callable[...,
     assert loose == min(model.calibration.confidence.min(), 1 - 0.9)
 
 
+def test_a_batch_of_few_cells_is_not_held_out_by_itself() -> None:
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 3, 400)
+    assert not halves(labels, np.repeat([0, 1], [340, 60]), 1)[1]
+    assert halves(labels, np.repeat([0, 1], [300, 100]), 1)[1]
+
+
+@pytest.mark.parametrize("alone", [0, 2])
+def test_a_type_that_a_half_lacks_is_never_its_answer(h: Hyperparameters, alone: int) -> None:
+    counts, _ = draw(100, 8)
+    # One type has a single cell, another all the others but two.
+    labels = np.full(100, 1)
+    labels[:2] = 2 - alone
+    labels[2] = alone
+    reference = Reference(counts, labels, 3, np.zeros(100, np.int64))
+    found = held_out_logits(reference, "rna", None, replace(h, iterations=20), 1, CPU)
+    assert len(found.labels) == 99
+    assert (found.logits.argmax(axis=1) != alone).all()
+
+
+@pytest.mark.parametrize("key", ["labels", "calibration", "recipe"])
+def test_a_changed_word_of_bundle_json_is_refused(tmp_path: Path, fitted: Fit, h: Hyperparameters, key: str) -> None:
+    write_bundle(tmp_path / "model", fitted, h)
+    path = tmp_path / "model" / "bundle.json"
+    info = json.loads(path.read_text())
+    if key == "recipe":
+        path.write_text(path.read_text().replace('"seed": 3', '"seed": 4'))
+    else:
+        del info[key]
+        path.write_text(json.dumps(info))
+    with pytest.raises(UserError, match=r"bundle\.json is damaged or was changed"):
+        bundle.read(tmp_path / "model")
+
+
+def test_a_model_of_numbers_that_are_none_is_not_written(h: Hyperparameters) -> None:
+    with pytest.raises(UserError, match="the loss is no number any more at iteration 1"):
+        trained(replace(h, learning_rate=1e30, iterations=1))
+
+
+def test_what_cannot_be_learnt_from_is_refused_before_training(tmp_path: Path, run_verb: Callable[..., None]) -> None:
+    write_pair(tmp_path)
+    query = ad.read_h5ad(tmp_path / "pair" / "queries" / "q.h5ad")
+    query.X = sp.csr_matrix(query.shape, dtype=np.float32)
+    write_h5ad(query, tmp_path / "pair" / "queries" / "q.h5ad")
+    with pytest.raises(UserError, match="every cell of query q has the same value in each feature"):
+        run_verb(*train_arguments(tmp_path, "model"))
+    labels = pd.read_csv(tmp_path / "labels.csv")
+    labels["cell_type"] = ["A"] * 89 + ["B"]
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+    with pytest.raises(UserError, match="types of the reference with two cells or more: 1") as caught:
+        run_verb(*train_arguments(tmp_path, "model"))
+    assert caught.value.where == "r"
+    write_pair(tmp_path)
+    for name in ("reference.h5ad", "queries/q.h5ad"):
+        write_h5ad(ad.read_h5ad(tmp_path / "pair" / name)[:, :4].copy(), tmp_path / "pair" / name)
+    with pytest.raises(UserError, match="share 4 features: too few to learn from"):
+        run_verb(*train_arguments(tmp_path, "model"))
+
+
 def test_a_cell_without_counts_is_unknown_and_warned_of(
     tmp_path: Path, run_folder: Path, annotate: Callable[..., None]
 ) -> None:
@@ -869,6 +929,11 @@ def test_the_printed_preset_has_the_printed_rule_for_unknown(
     annotate(tmp_path, "aimed", "--target-error", 0.9)
     aimed = pd.read_csv(tmp_path / "aimed" / "predictions.csv")
     assert (aimed["predicted_or_unknown"] != table["predicted_or_unknown"]).any()
+    # A bundle keeps the rule that it was trained with.
+    run_verb(*train_arguments(tmp_path, "model", "--preset", "paper_literal", "--target-error", 0.9))
+    annotate(tmp_path, "kept")
+    kept = pd.read_csv(tmp_path / "kept" / "predictions.csv")
+    assert ((kept["predicted_or_unknown"] == "Unknown") == (kept["confidence"] < 0.1)).all()
 
 
 def test_a_query_of_one_cell_is_refused(tmp_path: Path, run_verb: Callable[..., None]) -> None:

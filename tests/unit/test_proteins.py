@@ -14,6 +14,7 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
+from cellpredx.core.bundle_info import write_info
 from cellpredx.core.errors import UserError
 from cellpredx.core.files import read_json
 from cellpredx.fragments.store import StoreWriter
@@ -270,7 +271,9 @@ def test_a_bundle_finds_its_proteins_or_takes_zeros(
             table["feature_type"] = ["gene"] * 3 + ["protein"] * len(proteins)
         table.set_index(pd.Index([*names, *proteins], name="name")).to_csv(folder / "features.csv")
         info = {"recipe": {}, "scenario": "unmatched", "reference_modality": "rna", "references": ["r"]}
-        (folder / "bundle.json").write_text(json.dumps(info))
+        for name in ("weights.safetensors", "training_log.csv"):
+            (folder / name).touch()
+        write_info({**info, "labels": [], "hyperparameters": {}, "calibration": {}}, folder)
         return folder
 
     knowing = bundle(["adt:CD3", "adt:CD19"])

@@ -15,6 +15,7 @@ import pytest
 import scipy.sparse as sp
 
 from cellpredx.core.annotation import Annotation
+from cellpredx.core.bundle_info import write_info
 from cellpredx.core.errors import UserError
 from cellpredx.core.labels import read_label_table
 from cellpredx.core.spec import SampleSpec
@@ -303,8 +304,10 @@ def test_query_cells_that_are_reference_cells_are_refused_whatever_their_names()
 def write_bundle_features(folder: Path, features: pd.DataFrame, modality: str) -> None:
     folder.mkdir()
     features.rename_axis("name").to_csv(folder / "features.csv")
+    for name in ("weights.safetensors", "training_log.csv"):
+        (folder / name).touch()
     info = {"recipe": {}, "scenario": modality, "reference_modality": modality, "references": ["r"]}
-    (folder / "bundle.json").write_text(json.dumps(info))
+    write_info({**info, "labels": [], "hyperparameters": {}, "calibration": {}}, folder)
 
 
 @pytest.mark.parametrize("names", [["7157", "0012", "3", "4"], ["NA", "nan", "C", "D"]])
@@ -445,6 +448,22 @@ def test_an_empty_label_is_refused_in_a_reference_alone(
     assert not out.exists()
     run_verb("labels", "--spec", spec_text({}, labels=path), "--out", out)
     assert out.read_text() == "barcode,cell_type\na,B\nd,=T\n"
+
+
+@pytest.mark.parametrize("word", ["NA", "NaN", "nan", "None", "<NA>"])
+def test_what_other_programs_write_for_no_label_is_no_type(
+    tmp_path: Path, spec_text: Callable[..., str], run_verb: Callable[..., None], word: str
+) -> None:
+    path, names, out = (tmp_path / name for name in ("labels.csv", "map.csv", "out.csv"))
+    path.write_text(f"barcode,cell_type\na,B\nb,{word}\n")
+    reference = spec_text({}, roles=("reference",), labels=path)
+    with pytest.raises(UserError, match="1 of 2 cells of reference s1 have no label, the first is 'b'"):
+        run_verb("labels", "--spec", reference, "--out", out)
+    run_verb("labels", "--spec", spec_text({}, labels=path), "--out", out)
+    assert out.read_text() == "barcode,cell_type\na,B\n"
+    names.write_text(f"from,to\n{word},sodium\n")
+    run_verb("labels", "--spec", reference, "--label-map", names, "--out", out)
+    assert out.read_text() == "barcode,cell_type\na,B\nb,sodium\n"
 
 
 def test_a_label_that_the_map_takes_away_is_no_empty_label(

@@ -19,6 +19,7 @@ process BASELINES {
         --pair ${pair} \\
         --labels ${meta.references.collect { sample -> "${sample}=${sample}.labels.csv" }.join(' ')} \\
         --methods ${settings.baselines} \\
+        --max-cells ${settings.max_train_cells} \\
         --seed ${settings.seed} \\
         --threads ${settings.threads} \\
         --outdir .

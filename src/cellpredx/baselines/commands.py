@@ -4,8 +4,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
 
 def register(verbs: Any) -> None:
     """Add this stage's verbs."""
@@ -13,6 +11,7 @@ def register(verbs: Any) -> None:
     parser.add_argument("--pair", required=True, help="folder that `pair` wrote")
     parser.add_argument("--labels", nargs="+", required=True, help="SAMPLE=labels.csv of every reference")
     parser.add_argument("--methods", default="all", help="names separated by commas, or all")
+    parser.add_argument("--max-cells", type=int, default=100_000, help="most cells a side; of more, a sample")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--outdir", default=".")
@@ -21,15 +20,13 @@ def register(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Classify a pair's queries by its reference; labels come from the references alone."""
-    import os
     import sys
     import time
 
-    # Sums over threads, and so the last digits, depend on how many there are: read when numpy is loaded.
-    os.environ.update(dict.fromkeys(THREADS, str(args.threads)))
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from cellpredx.core.threads import limit
 
-    import anndata as ad
+    limit(args.threads)
+
     import numpy as np
     import pandas as pd
     import scipy.sparse as sp
@@ -37,7 +34,9 @@ def run(args: argparse.Namespace) -> None:
     from cellpredx.baselines.classifiers import METHODS, LeftOutError
     from cellpredx.core.errors import UserError
     from cellpredx.core.files import read_json, together, write_csv, write_json
+    from cellpredx.matrix.stored import StoredMatrix
     from cellpredx.model.normalise import model_input
+    from cellpredx.model.subsample import by_depth, by_type
     from cellpredx.reference.labels import labels_of, numbered
 
     methods = list(METHODS) if args.methods == "all" else list(dict.fromkeys(args.methods.split(",")))
@@ -45,18 +44,25 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"{unknown[0]!r} is no baseline", "--methods", f"choose from {', '.join(METHODS)}, or all")
     folder = Path(args.pair)
     pair = read_json(folder / "pair.json")
-    reference = ad.read_h5ad(folder / "reference.h5ad")
-    given = labels_of(args.labels, reference.obs)
-    reference = reference[given != ""]
-    types, y = numbered(given[given != ""])
-    queries = [ad.read_h5ad(folder / "queries" / f"{sample}.h5ad") for sample in pair["queries"]]
+    rng = np.random.default_rng(args.seed)
 
-    def features(matrix: ad.AnnData) -> sp.csr_matrix:
+    def features(matrix: StoredMatrix, cells: Any) -> sp.csr_matrix:
         # The model's, by its default: a preset that changes them is compared with the usual ones.
-        return model_input(sp.csr_matrix(matrix.X), matrix.uns["cellpredx"], {"scale": 1e4, "binarize": False})
+        return model_input(matrix.take(cells), matrix.about, {"scale": 1e4, "binarize": False})
 
-    x_reference = features(reference)
-    x_query = sp.vstack([features(query) for query in queries], format="csr")
+    with StoredMatrix(folder / "reference.h5ad") as stored:
+        given = labels_of(args.labels, stored.obs)
+        known = np.flatnonzero(given != "")
+        types, y = numbered(given[known])
+        chosen = by_type(y, stored.totals()[known], args.max_cells, rng)
+        x_reference, y = features(stored, known[chosen]), y[chosen]
+    barcodes, parts = [], []
+    for sample in pair["queries"]:
+        with StoredMatrix(folder / "queries" / f"{sample}.h5ad") as stored:
+            cells = by_depth(stored.totals(), max(1, args.max_cells // len(pair["queries"])), rng)
+            parts.append(features(stored, cells))
+            barcodes.append(stored.obs.index[cells].astype(str))
+    x_query = sp.vstack(parts, format="csr")
     names = types.astype(object)
     columns: dict[str, Any] = {}
     used: dict[str, Any] = {}
@@ -74,18 +80,18 @@ def run(args: argparse.Namespace) -> None:
         columns[f"{name}_confidence"] = p.max(axis=1)
         used[name] = {"seconds": round(time.monotonic() - begin, 1)}
     table = pd.DataFrame(columns, index=range(x_query.shape[0]))
-    ends = np.cumsum([query.n_obs for query in queries])
+    ends = np.cumsum([len(cells) for cells in barcodes])
     with together(args.outdir) as out:
-        for sample, query, end in zip(pair["queries"], queries, ends, strict=True):
-            own = table.iloc[end - query.n_obs : end].reset_index(drop=True)
-            own.insert(0, "barcode", query.obs_names.astype(str))
+        for sample, names_of, end in zip(pair["queries"], barcodes, ends, strict=True):
+            own = table.iloc[end - len(names_of) : end].reset_index(drop=True)
+            own.insert(0, "barcode", names_of)
             write_csv(own, out / f"{sample}.baselines.csv")
         write_json(
             {
                 "transfer": pair["transfer"],
                 "group": pair["group"],
-                "reference_cells": reference.n_obs,
-                "features": reference.n_vars,
+                "reference_cells": x_reference.shape[0],
+                "features": x_reference.shape[1],
                 "methods": used,
                 "left_out": left_out,
             },

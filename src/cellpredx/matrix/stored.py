@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from cellpredx.core.files import atomic, hdf5
 
@@ -53,6 +54,11 @@ class StoredMatrix:
             stop = min(max(stop, begin + 1), end)
             yield begin, self.rows(begin, stop)
             begin = stop
+
+    def totals(self) -> NDArray[np.float64]:
+        """Return the counts of every cell, (cells,)."""
+        parts = [np.asarray(block.sum(axis=1, dtype=np.float64)).ravel() for _, block in self.blocks()]
+        return np.concatenate(parts) if parts else np.zeros(0)
 
     def take(self, cells: Any) -> sp.csr_matrix:
         """Return the cells of sorted numbers `cells`, (len(cells), features), one block in memory at a time."""

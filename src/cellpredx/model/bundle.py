@@ -13,15 +13,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from cellpredx import __version__
+from cellpredx.core.bundle_info import read_info, write_info
 from cellpredx.core.errors import UserError
 from cellpredx.core.features import read_features
-from cellpredx.core.files import atomic, read_json, sha256, write_json
+from cellpredx.core.files import atomic
 from cellpredx.model.calibration import Calibration
 from cellpredx.model.presets import Hyperparameters
 from cellpredx.model.weights import LOSSES, Fit
-
-FORMAT = 1
-FILES = ("weights.safetensors", "features.csv", "training_log.csv")
 
 
 @dataclass(frozen=True)
@@ -76,9 +74,8 @@ def write(
         features.rename_axis("name").to_csv(part / "features.csv", lineterminator="\n")
         log = pd.DataFrame(fit.training.log)[["iteration", *LOSSES]].astype({"iteration": int})
         log.to_csv(part / "training_log.csv", index=False, float_format="%.6g", lineterminator="\n")
-        write_json(
+        write_info(
             {
-                "format": FORMAT,
                 "version": __version__,
                 "made_with": _versions(),
                 **info,
@@ -87,32 +84,15 @@ def write(
                 "calibration": calibration,
                 "iterations": fit.training.iterations,
                 "stopped": fit.training.stopped,
-                "files": {name: sha256(part / name) for name in FILES},
             },
-            part / "bundle.json",
+            part,
         )
 
 
 def read(folder: str | Path) -> Bundle:
     """Read a bundle. Raises UserError for a folder that is none, a newer format, and a file that was changed."""
     folder = Path(folder)
-    if not (folder / "bundle.json").is_file():
-        raise UserError("no model bundle: bundle.json is missing", folder.name, "give the folder `model` of a run")
-    try:
-        info = read_json(folder / "bundle.json")
-        version = int(info["format"])
-        sums = dict(info["files"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError("bundle.json is damaged", folder.name, "copy the bundle again") from error
-    if version > FORMAT:
-        raise UserError(
-            f"the bundle has format {version}, made by cellpredx {info.get('version')}; this is {__version__}",
-            folder.name,
-            "use the version that made it, or newer",
-        )
-    for name in FILES:
-        if not (folder / name).is_file() or sha256(folder / name) != sums.get(name):
-            raise UserError(f"{name} of the bundle is missing or was changed", folder.name, "copy the bundle again")
+    info = read_info(folder)
     try:
         tensors = load_file(folder / "weights.safetensors")
     except SafetensorError as error:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from cellpredx.model.fit import Query, Reference
 
 TARGET_ERROR = 0.05
+MIN_FEATURES = 10
 
 
 def register(verbs: Any) -> None:
@@ -42,7 +43,7 @@ def register(verbs: Any) -> None:
     parser.add_argument("--fit", required=True, help="folder that `fit-query` wrote")
     parser.add_argument("--begin", type=int, default=0, help="number of the block's first cell, from 0")
     parser.add_argument("--cells", type=int, help="cells of the block; all where it is not given")
-    parser.add_argument("--out", default="part")
+    parser.add_argument("--out", default="part_0")
     parser.set_defaults(run=run_predict)
 
     parser = verbs.add_parser("annotate", help="join the parts of a query -> predictions.csv, annotated.h5ad")
@@ -59,8 +60,9 @@ def run_train(args: argparse.Namespace) -> None:
     import os
     import time
 
-    # Threads that wait by spinning slow a shared node down, and themselves most; a moment of it spares a wake-up.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    from cellpredx.core.threads import limit
+
+    limit(args.threads)
     # A GPU's products are repeatable with a workspace of fixed size alone.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
@@ -69,7 +71,7 @@ def run_train(args: argparse.Namespace) -> None:
 
     from cellpredx.core.files import read_json, write_json
     from cellpredx.model import bundle, presets
-    from cellpredx.model.device import first_that_fits, places
+    from cellpredx.model.device import CPU, first_that_fits, places
     from cellpredx.model.fit import fit
 
     begin = time.monotonic()
@@ -85,6 +87,8 @@ def run_train(args: argparse.Namespace) -> None:
     reference, types, sizes, about = _reference(folder, pair, args.labels, args.max_train_cells, rng)
     queries, described = _queries(folder, pair, args.max_train_cells, rng)
     warnings = about.pop("warnings") + described.pop("warnings")
+    if args.device == "auto" and candidates == [CPU]:
+        warnings.append("no GPU was found: trained on the CPU")
     cells = [len(reference.labels), sum(q.counts.shape[0] for q in queries)]
     if min(cells) < h.batch_size:
         warnings.append(f"a batch has {min(cells):,} cells, all that there are, in place of {h.batch_size}")
@@ -102,6 +106,10 @@ def run_train(args: argparse.Namespace) -> None:
             place=place,
         ),
     )
+    as_printed = h.unknown_below > 0 and args.target_error is None and args.unknown_threshold is None
+    unknown = {"on": "confidence", "below": fitted.calibration.threshold}
+    if as_printed:
+        unknown = {"on": "paper_confidence", "below": h.unknown_below}
     bundle.write(
         args.bundle,
         fitted,
@@ -113,17 +121,18 @@ def run_train(args: argparse.Namespace) -> None:
             "reference_modality": pair["reference_modality"],
             "query_modality": pair["query_modality"],
             "references": pair["references"],
-            "recipe": described["recipe"],
+            "recipe": {**about["recipe"], **described["recipe"]},
+            "reference_normalised": "log1p" if reference.is_log else "counts",
             "preset": args.preset,
             "seed": args.seed,
             "threads": args.threads,
             "max_train_cells": args.max_train_cells,
             "device": place.device.type,
+            "unknown": unknown,
             "content": {**about["content"], "queries": described["content"]},
         },
     )
     calibration = fitted.calibration
-    as_printed = h.unknown_below > 0 and args.target_error is None and args.unknown_threshold is None
     write_json(
         {
             "transfer": pair["transfer"],
@@ -137,13 +146,13 @@ def run_train(args: argparse.Namespace) -> None:
             "device": place.device.type,
             "seconds": round(time.monotonic() - begin, 1),
             "temperature": calibration.temperature,
-            "threshold": h.unknown_below if as_printed else calibration.threshold,
-            "threshold_on": "paper_confidence" if as_printed else "confidence",
+            "threshold": unknown["below"],
+            "threshold_on": unknown["on"],
             "target_error": None if as_printed or args.unknown_threshold is not None else calibration.target_error,
             "held_out_by_batch": fitted.held_out_by_batch,
             "held_out_cells": calibration.held_out_cells,
             "held_out_accuracy": calibration.held_out_accuracy,
-            "held_out_coverage": calibration.held_out_coverage,
+            "held_out_coverage": None if as_printed else calibration.held_out_coverage,
             "losses": fitted.training.log,
             "warnings": warnings + tried,
         },
@@ -174,6 +183,19 @@ def _reference(
             warnings.append(f"{left:,} of {len(names):,} reference cells have no label and were left out")
         types, y = numbered(names[known])
         sizes = np.bincount(y)
+        usable = int((sizes >= 2).sum())
+        if usable < 2:
+            raise UserError(
+                f"types of the reference with two cells or more: {usable}; confidence needs two of them",
+                ", ".join(pair["references"]),
+                "give a reference with more cells a type",
+            )
+        if stored.shape[1] < MIN_FEATURES:
+            raise UserError(
+                f"reference and query share {stored.shape[1]} features: too few to learn from",
+                ", ".join([*pair["references"], *pair["queries"]]),
+                "give both by the same genome and names",
+            )
         single = types[sizes == 1]
         if len(single):
             warnings.append(f"types with one reference cell, left out of calibration: {', '.join(single)}")
@@ -192,6 +214,7 @@ def _reference(
         columns = [c for c in FEATURE_COLUMNS if c in stored.var]
         about = {
             "features": stored.var[columns],
+            "recipe": {k: stored.about[k] for k in ("genome", "annotation_sha256") if k in stored.about},
             "content": {"reference": content, "labels": _digest(names)},
             "warnings": warnings,
         }
@@ -205,7 +228,7 @@ def _queries(folder: Path, pair: dict[str, Any], most: int, rng: Any) -> "tuple[
     from contextlib import ExitStack
 
     from cellpredx.core.errors import UserError
-    from cellpredx.matrix.stored import StoredMatrix
+    from cellpredx.matrix.stored import StoredMatrix, is_constant
     from cellpredx.model.fit import Query
     from cellpredx.model.normalise import is_log1p, proteins_in
     from cellpredx.model.subsample import by_depth
@@ -225,8 +248,16 @@ def _queries(folder: Path, pair: dict[str, Any], most: int, rng: Any) -> "tuple[
             path = folder / "graphs" / f"{name}.h5ad"
             if path.is_file():
                 graph = stack.enter_context(StoredMatrix(path)).take(chosen)
-            queries.append(Query(matrix.take(chosen), graph, is_log1p(matrix.about), proteins_in(matrix.about)))
-        recipe = {k: v for k, v in stored[0].about.items() if k not in ("sample", "version")}
+            query = Query(matrix.take(chosen), graph, is_log1p(matrix.about), proteins_in(matrix.about))
+            if is_constant(query.counts) or (graph is not None and is_constant(graph)):
+                raise UserError(
+                    f"every cell of query {name} has the same value in each feature: nothing can be told apart",
+                    name,
+                    "give a matrix of counts on features that the reference has too",
+                )
+            queries.append(query)
+        # What the first query's matrix does not tell (a user's own knows no genome), another one may.
+        recipe = {k: v for m in reversed(stored) for k, v in m.about.items() if k not in ("sample", "version")}
     if sum(cells) > most:
         used = sum(query.counts.shape[0] for query in queries)
         warnings.append(f"trained on {used:,} of {sum(cells):,} query cells; all are annotated")
@@ -257,6 +288,10 @@ def _content(stored: "StoredMatrix") -> tuple[str, Any]:
 
 def run_fit_query(args: argparse.Namespace) -> None:
     """Measure the domain gap of a whole query, and settle when its cells are Unknown."""
+    from cellpredx.core.threads import limit
+
+    limit(1)
+
     import numpy as np
 
     from cellpredx.core.files import together, write_json
@@ -269,13 +304,11 @@ def run_fit_query(args: argparse.Namespace) -> None:
 
     model = bundle.read(args.bundle)
     calibration, h = model.calibration, model.info["hyperparameters"]
-    on, threshold = "confidence", calibration.threshold
+    on, threshold = model.info["unknown"]["on"], model.info["unknown"]["below"]
     if args.unknown_threshold is not None:
-        threshold = args.unknown_threshold
+        on, threshold = "confidence", args.unknown_threshold
     elif args.target_error is not None:
-        threshold = find_threshold(calibration.confidence, calibration.correct, args.target_error)
-    elif h["unknown_below"] > 0:
-        on, threshold = "paper_confidence", h["unknown_below"]
+        on, threshold = "confidence", find_threshold(calibration.confidence, calibration.correct, args.target_error)
     with StoredMatrix(args.query) as stored:
         cells = stored.shape[0]
         sample = np.sort(np.random.default_rng(0).permutation(cells)[:MAX_CELLS])
@@ -299,6 +332,10 @@ def run_fit_query(args: argparse.Namespace) -> None:
 
 def run_predict(args: argparse.Namespace) -> None:
     """Write the predictions and the embedding of a block of a query's cells; no torch is loaded."""
+    from cellpredx.core.threads import limit
+
+    limit(1)
+
     import numpy as np
     import pandas as pd
 
@@ -356,7 +393,7 @@ def run_annotate(args: argparse.Namespace) -> None:
 
     model = bundle.read(args.bundle)
     gap = read_json(Path(args.fit) / "query.json")
-    parts = sorted(map(Path, args.parts), key=lambda path: int(path.name.rpartition("_")[2] or 0))
+    parts = sorted(map(Path, args.parts), key=lambda path: int(path.name.rpartition("_")[2]))
     with together(args.outdir) as scratch:
         predictions = scratch / "predictions.csv"
         with open(predictions, "wb") as joined:

@@ -46,6 +46,12 @@ def places(device: str) -> list[Place]:
     return [Place(gpu), Place(gpu, resident=False), *([CPU] if device == "auto" else [])]
 
 
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Tell errors of too little memory: torch's own, and those of the GPU's libraries, which have no class."""
+    words = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
+
+
 def first_that_fits(candidates: list[Place], run: Callable[[Place], T]) -> tuple[T, Place, list[str]]:
     """Return what `run` gives at the first place whose memory suffices, that place, and a warning for each before it.
 
@@ -56,13 +62,15 @@ def first_that_fits(candidates: list[Place], run: Callable[[Place], T]) -> tuple
     for place in candidates:
         try:
             return run(place), place, warnings
-        except torch.OutOfMemoryError:
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
             warnings.append(f"the memory was too small on {place}")
         if place.device.type == "cuda":
             torch.cuda.empty_cache()
     raise UserError(
         "; ".join(warnings),
         None,
-        "give the task a GPU with more memory, or fewer cells by --max_train_cells, or train with --device auto",
+        "give the task more memory, on a GPU too, or fewer cells by --max_train_cells, or train with --device auto",
         code=OUT_OF_MEMORY,
     )

@@ -76,8 +76,8 @@ def _prepared(part: Reference | Query, h: Hyperparameters) -> sp.csr_matrix:
 def halves(labels: NDArray[np.int64], batches: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], bool]:
     """Return 0 or 1 a cell, and whether whole batches (donors, samples) were held out.
 
-    Whole batches where there are several and at least 90 % of the cells have their type on both sides then: a model
-    meets a batch that it never saw, as it will meet the query. Else every type is split evenly.
+    Whole batches where the smaller half then has a quarter of the cells, and 90 % of the cells have two of their type
+    on both sides: a model meets a batch that it never saw, as it will meet the query. Else every type is split evenly.
     """
     rng = np.random.default_rng(seed)
     sizes = np.bincount(batches)
@@ -88,8 +88,9 @@ def halves(labels: NDArray[np.int64], batches: NDArray[np.int64], seed: int) -> 
         side = int(filled[1] < filled[0])
         half[batches == batch] = side
         filled[side] += int(sizes[batch])
-    on_both = np.isin(labels, labels[half == 0]) & np.isin(labels, labels[half == 1])
-    if min(filled) > 0 and on_both.mean() >= 0.9:
+    of_type = [np.bincount(labels[half == side], minlength=int(labels.max()) + 1) for side in (0, 1)]
+    on_both = np.minimum(*of_type)[labels] >= 2
+    if min(filled) >= 0.25 * len(labels) and on_both.mean() >= 0.9:
         return half, True
     for k in np.unique(labels):
         cells = rng.permutation(np.flatnonzero(labels == k))
@@ -153,8 +154,8 @@ def held_out_logits(
         logits.append(part[seen])
         truth.append(labels[other][seen])
     all_logits = np.concatenate(logits)
-    # A type that a half lacks gets the least of the others, so that every row can be normalised.
-    floor = np.where(np.isfinite(all_logits), all_logits, np.inf).min(axis=1, keepdims=True)
+    # A type that a half lacks gets less than the others, so that every row can be normalised and none of it is chosen.
+    floor = np.where(np.isfinite(all_logits), all_logits, np.inf).min(axis=1, keepdims=True) - 1
     return HeldOut(np.where(np.isfinite(all_logits), all_logits, floor), np.concatenate(truth), by_batch)
 
 

@@ -183,7 +183,7 @@ def train(
         z_r, z_q, z_n = cells.encode(batch, network.weight, network.bias).tensor_split([batches.size, 2 * batches.size])
         found = objective(network, z_r, z_q, z_n, y[rows_r.to(device)], centres, h)
         total = torch.stack(found.terms).sum()
-        looks = iteration % h.evaluate_every == 0 or iteration == 1
+        looks = iteration % h.evaluate_every == 0 or iteration in (1, h.iterations)
         # On a GPU a look at the loss waits for it.
         if (looks or device.type == "cpu") and not math.isfinite(float(total.detach())):
             raise _diverged(iteration, found, h, what)
@@ -210,6 +210,8 @@ def train(
         array(network.classifier.bias),
         array(centres),
     )
+    if not all(np.isfinite(part).all() for part in (*result.folded(), result.centres)):
+        raise _diverged(iteration, found, h, what)
     return Training(result, iteration, stopped, log)
 
 

@@ -39,7 +39,7 @@ def run_labels(args: argparse.Namespace) -> None:
     """Write barcode, cell_type of the cells that have a label."""
     from cellpredx.core.files import atomic
     from cellpredx.core.spec import read_spec
-    from cellpredx.reference.labels import apply_map, check_reference, sample_labels
+    from cellpredx.reference.labels import apply_map, check_reference, sample_labels, without_missing
 
     spec = read_spec(args.spec)
     labels = sample_labels(spec)
@@ -47,6 +47,7 @@ def run_labels(args: argparse.Namespace) -> None:
         before = labels["cell_type"] != ""
         labels = apply_map(labels, Path(args.label_map))
         labels = labels[~(before & (labels["cell_type"] == ""))]
+    labels = without_missing(labels)
     if "reference" in spec.roles:
         check_reference(labels, spec.sample)
     # Names stay as they are: a leading apostrophe for spreadsheets would change them for the stages that read this.
@@ -66,8 +67,9 @@ def run_pair(args: argparse.Namespace) -> None:
     from numpy.typing import NDArray
 
     from cellpredx.core.annotation import read_annotation
+    from cellpredx.core.bundle_info import read_info
     from cellpredx.core.features import read_features
-    from cellpredx.core.files import atomic, read_json, write_json
+    from cellpredx.core.files import atomic, write_json
     from cellpredx.matrix.h5ad import write_blocks, write_cells
     from cellpredx.matrix.stored import StoredMatrix
     from cellpredx.reference.checks import fingerprints, refuse_same_cells
@@ -88,11 +90,11 @@ def run_pair(args: argparse.Namespace) -> None:
         )
         query_modality = next(iter(queries.values())).about["modality"]
         if args.bundle:
-            bundle = read_json(Path(args.bundle) / "bundle.json")
+            bundle = read_info(args.bundle)
             var = read_features(Path(args.bundle) / "features.csv")
             is_protein = var["feature_type"] == PROTEIN if "feature_type" in var else pd.Series(False, var.index)
             genes = var[~is_protein].drop(columns="feature_type", errors="ignore")
-            pair = onto_bundle(list(queries.values()), genes, bundle["recipe"])
+            pair = onto_bundle(list(queries.values()), genes, bundle["recipe"], bundle.get("reference_normalised"))
             proteins = proteins_of_bundle(var.index[is_protein].tolist(), list(queries), measured)
             overlap, scenario, chosen = None, bundle["scenario"], "bundle"
             reference_modality, reference_names = bundle["reference_modality"], bundle["references"]

@@ -52,6 +52,15 @@ def apply_map(labels: pd.DataFrame, path: Path) -> pd.DataFrame:
     return labels.assign(cell_type=labels["cell_type"].map(lambda name: names.get(name, name)))
 
 
+MISSING = ("NA", "N/A", "<NA>", "NaN", "nan", "None")
+
+
+def without_missing(labels: pd.DataFrame) -> pd.DataFrame:
+    """Take away labels that are what R and Python write where there is none."""
+    missing = labels["cell_type"].str.strip().isin(MISSING)
+    return labels.assign(cell_type=labels["cell_type"].mask(missing, ""))
+
+
 def check_reference(labels: pd.DataFrame, sample: str) -> None:
     """Raise UserError where a cell of a reference has an empty label, or a type has the name of no type."""
     if (labels["cell_type"] == "Unknown").any():
@@ -66,7 +75,8 @@ def check_reference(labels: pd.DataFrame, sample: str) -> None:
         raise UserError(
             f"{int(empty.sum())} of {len(labels)} cells of reference {sample} have no label, the first is {first!r}",
             None,
-            "leave these cells out with the column `barcodes`, or out of the CSV of labels",
+            "leave these cells out with the column `barcodes`, or out of the CSV of labels; NA and NaN count as no "
+            "label: a type of such a name needs another, by --label_map",
         )
 
 

@@ -208,7 +208,9 @@ def stacked(sample: str, obs: pd.DataFrame) -> pd.DataFrame:
     return obs.assign(sample=sample, barcode=barcodes).set_axis([f"{sample}:{barcode}" for barcode in barcodes])
 
 
-def onto_bundle(queries: Sequence[Described], features: pd.DataFrame, recipe: dict[str, Any]) -> Pair:
+def onto_bundle(
+    queries: Sequence[Described], features: pd.DataFrame, recipe: dict[str, Any], normalised: str | None = None
+) -> Pair:
     """Find a bundle's features (index: names) in queries. Raises UserError for what does not fit."""
     genes = "gene_id" in features.columns
     result = {}
@@ -223,6 +225,10 @@ def onto_bundle(queries: Sequence[Described], features: pd.DataFrame, recipe: di
                 "give a query of the modality that the model was trained for",
             )
         warnings += check_recipe(own, recipe)
+        if normalised is not None and (own.get("normalised") == "log1p") != (normalised == "log1p"):
+            warnings.append(
+                f"{own['sample']}: {own.get('normalised', 'counts')}, and the model's reference {normalised}"
+            )
         candidates = {"name": query.var.index.get_indexer(features.index)}
         if genes:
             ids = pd.Index(query.var["gene_id"].astype(str))

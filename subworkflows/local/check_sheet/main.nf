@@ -472,10 +472,22 @@ def readBundles(model, rows) {
     ]
 }
 
+// What can be told of a bundle before anything runs; its checksums are compared when it is read.
 def bundleMistakes(folder, where) {
-    return folder.resolve('bundle.json').exists()
-        ? []
-        : [mistake(where, "`${folder}` holds no bundle.json", 'give the folder of a bundle, such as results/groups/all/model')]
+    if (!folder.resolve('bundle.json').exists()) {
+        return [mistake(where, "`${folder}` holds no bundle.json", 'give the folder of a bundle, such as results/groups/all/model')]
+    }
+    def lacking = ['weights.safetensors', 'features.csv', 'training_log.csv'].findAll { name -> !folder.resolve(name).exists() }
+    def info = null
+    try {
+        info = new groovy.json.JsonSlurper().parseText(folder.resolve('bundle.json').getText('UTF-8'))
+    }
+    catch (groovy.json.JsonException _error) {
+        lacking = lacking + ['bundle.json']
+    }
+    return lacking || !(info instanceof Map) || !info.recipe
+        ? [mistake(where, "the bundle `${folder}` is damaged: ${(lacking ?: ['bundle.json']).join(', ')}", 'copy the bundle again')]
+        : []
 }
 
 /*
