@@ -48,17 +48,17 @@ where the mean is not below it.
 MISSES = """
 ## Where it misses, and why
 
-- **snare_unmatched** does not reach the independent rows, which stop after 1,000 iterations. More of them harm on sparse
-  data: with `--hyperparameters iterations=1000` one seed of this code has .547. `paper` keeps the publication's 3,000;
-  its early stop looks at the sparse centre loss, which goes on falling there.
-- **ECE of snare and bm** lies above that of a perfect calibration. The mean confidence is near the accuracy, but one
-  temperature cannot bend the curve: for RNA to ATAC the held-out cells are RNA, and thinning them to the query's depth is
-  all of the gap that can be imposed without the query's labels; on peaks the two models that calibration trains learn from
-  half of an already small reference.
-- **Selective accuracy** under .95 on the same sets has the same causes: the target error is kept on held-out reference cells,
-  and the query is harder than these. Coverage falls to a few per cent there, and the domain gap and the low confidence say so.
-- **Novelty** by 1 - max p is near chance, or below it, where the missing type has a near relative (NK beside T, CLP beside
-  other progenitors, L6 beside L5): the model is sure of the relative.
+- **snare_unmatched** does not reach the independent rows, which stop after 1,000 iterations. More of them harm on
+  sparse data: with `--hyperparameters iterations=1000` seed 1 has .547. `paper` keeps the publication's 3,000, and its
+  early stop did not come within them.
+- **ECE of snare and bm** lies above that of a perfect calibration, though the mean confidence is near the accuracy:
+  confident cells are right less often than they say, unsure ones more often, and one temperature cannot bend that
+  curve. For RNA to ATAC the held-out cells are RNA, thinned to the query's depth: the rest of the gap cannot be imposed
+  without the query's labels. On peaks, calibration's two models learn from half of an already small reference.
+- **Selective accuracy** is under .95 on the same sets: the target error is kept on held-out reference cells, and the
+  query is harder than these. Few cells pass the threshold there.
+- **Novelty** by 1 - max p is near chance, or below it, where the missing type has a near relative (NK beside T, CLP
+  beside other progenitors, L6 beside L5): the model is sure of the relative.
 """
 STANDS = """
 ## `paper` beside the best linear baseline
