@@ -113,9 +113,9 @@ def train(pair: Path, threads: int, cwd: Path) -> Cost:
 def predict(pair: Path, cells: int, cwd: Path) -> dict[str, Cost]:
     """Annotate the query as the workflow does, one block after the other."""
     of = ("--bundle", "model", "--query", pair / "queries" / "query.h5ad")
-    costs = {"fit-query": measure(*COMMAND, "fit-query", *of, "--out", "fit", cwd=cwd)}
+    costs = {"fit-query": measure(*COMMAND, "fit-query", *of, "--outdir", ".", cwd=cwd)}
     begins = range(0, cells, BLOCK)
-    fitted = (*of, "--fit", "fit")
+    fitted = (*of, "--fit", "query_fit")
     blocks = [
         measure(*COMMAND, "predict", *fitted, "--begin", begin, "--cells", BLOCK, "--out", f"part_{begin}", cwd=cwd)
         for begin in begins
