@@ -33,6 +33,8 @@ Training is `cellpredx train`, preset `paper` with its {iterations} iterations a
 training, and calibration by two more trainings. Prediction is of the whole query: `fit-query`, then `predict` in blocks
 of {block:,} cells one after the other, then `annotate`. Memory is the largest of any process.
 
+The figure has CPU seconds of all threads, which other work on the machine moves less than the clock.
+
 ![Time and peak memory against cells]({figure})
 
 """
@@ -193,11 +195,11 @@ def figure(lines: list[dict[str, Any]], path: Path) -> None:
         own = [line for line in lines if (line["kind"], line["features"]) == (features.kind, features.number)]
         cells = [line["cells"] for line in own]
         training, predicting = [Cost(**line["train"]) for line in own], [_predicting(line) for line in own]
-        axes[0].plot(cells, [c.wall for c in training], "o-", color=colour, label=str(features))
-        axes[1].plot(cells, [c.wall for c in predicting], "s--", color=colour)
+        axes[0].plot(cells, [c.cpu for c in training], "o-", color=colour, label=str(features))
+        axes[1].plot(cells, [c.cpu for c in predicting], "s--", color=colour)
         axes[2].plot(cells, [c.memory / 1024 for c in training], "o-", color=colour)
         axes[2].plot(cells, [c.memory / 1024 for c in predicting], "s--", color=colour)
-    for axis, label in zip(axes, ("Training (s)", "Prediction (s)", "Peak memory (GB)"), strict=True):
+    for axis, label in zip(axes, ("Training (CPU s)", "Prediction (CPU s)", "Peak memory (GB)"), strict=True):
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_xticks(CELLS, [f"{cells // 1000}k" for cells in CELLS])
