@@ -59,22 +59,12 @@ def _table(
     threshold_on: str = "confidence",
 ) -> pd.DataFrame:
     """Return what `cellpredx predict` writes of a query."""
-    from cellpredx.model.prediction import PAPER_THRESHOLD, predict
+    from cellpredx.model.commands import prediction_table
+    from cellpredx.model.prediction import predict
 
     result = predict(scores, temperature)
-    predicted = np.array(types, dtype=object)[result.predicted]
-    table = pd.DataFrame(
-        {
-            "barcode": task.query.obs_names.astype(str),
-            "predicted": predicted,
-            "predicted_or_unknown": np.where(getattr(result, threshold_on) >= threshold, predicted, "Unknown"),
-            "confidence": result.confidence,
-            "margin": result.margin,
-            "novelty": result.novelty,
-            "unknown_paper": result.paper_confidence < PAPER_THRESHOLD,
-        }
-    )
-    return pd.concat([table, pd.DataFrame(result.p, columns=[f"p_{name}" for name in types])], axis=1)
+    known = getattr(result, threshold_on) >= threshold
+    return prediction_table(result, types, task.query.obs_names.astype(str), known)
 
 
 def _sides(task: Task) -> tuple[Any, Any, list[str]]:

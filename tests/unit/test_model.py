@@ -35,7 +35,7 @@ from cellpredx.model.features import Cells, _SparseOnDevice
 from cellpredx.model.fit import Query, Reference, fit, halves, held_out_logits, thin
 from cellpredx.model.graph import lsi, neighbours, pca
 from cellpredx.model.normalise import normalise
-from cellpredx.model.prediction import logits, predict
+from cellpredx.model.prediction import embed, logits, predict
 from cellpredx.model.presets import Hyperparameters
 from cellpredx.model.subsample import RARE, by_depth, by_type
 from cellpredx.model.training import Network, objective, train
@@ -258,7 +258,7 @@ def test_sparse_and_dense_features_encode_alike(share: float) -> None:
         strict=True,
     ):
         torch.testing.assert_close(a, b)
-    embedded = cells.embed(weight.detach().numpy(), bias.detach().numpy())
+    embedded = embed(x, weight.detach().numpy().T, bias.detach().numpy())
     np.testing.assert_allclose(embedded[rows], expected.detach().numpy(), rtol=1e-5, atol=1e-6)
 
 

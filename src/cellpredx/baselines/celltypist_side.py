@@ -1,12 +1,11 @@
 """CellTypist's side of `classifiers.celltypist`: run by the interpreter of its own environment, not of this package's.
 
 It is given a folder with reference.npz, query.npz (CSR matrices of log1p values, 1e4 a cell), y.npy (a type a
-reference cell), seed and the cells that are made dense at a time; it leaves scores.npy, a column a type of y in order,
-and version.txt there. Models are never fetched or written.
+reference cell), seed and the cells that are made dense at a time; it leaves scores.npy there, a column a type of y in
+order. Models are never fetched or written.
 """
 
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import anndata as ad
@@ -30,7 +29,6 @@ def main(folder: Path, seed: int, block: int) -> None:
         cells.var_names = names
         scores.append(celltypist.annotate(cells, model=model).decision_matrix.to_numpy())
     np.save(folder / "scores.npy", np.concatenate(scores))
-    (folder / "version.txt").write_text(version("celltypist"), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cellpredx.matrix.stored import StoredMatrix
     from cellpredx.model.fit import Query, Reference
+    from cellpredx.model.prediction import Prediction
 
 TARGET_ERROR = 0.05
 MIN_FEATURES = 10
@@ -330,6 +333,31 @@ def run_fit_query(args: argparse.Namespace) -> None:
         write_json({"cells": cells, **found}, scratch / "query_fit" / "query.json")
 
 
+def prediction_table(
+    result: "Prediction", labels: list[str], barcodes: Any, known: Any, warning: Any = ""
+) -> "pd.DataFrame":
+    """Return predictions.csv of cells: barcodes, whether each keeps its type (`known`), and its warning."""
+    import numpy as np
+    import pandas as pd
+
+    from cellpredx.model.prediction import PAPER_THRESHOLD
+
+    predicted = np.array(labels, dtype=object)[result.predicted]
+    table = pd.DataFrame(
+        {
+            "barcode": barcodes,
+            "predicted": predicted,
+            "predicted_or_unknown": np.where(known, predicted, "Unknown"),
+            "confidence": result.confidence,
+            "margin": result.margin,
+            "novelty": result.novelty,
+            "unknown_paper": result.paper_confidence < PAPER_THRESHOLD,
+            "warning": warning,
+        }
+    )
+    return pd.concat([table, pd.DataFrame(result.p, columns=[f"p_{name}" for name in labels])], axis=1)
+
+
 def run_predict(args: argparse.Namespace) -> None:
     """Write the predictions and the embedding of a block of a query's cells; no torch is loaded."""
     from cellpredx.core.threads import limit
@@ -343,11 +371,10 @@ def run_predict(args: argparse.Namespace) -> None:
     from cellpredx.matrix.stored import StoredMatrix
     from cellpredx.model import bundle
     from cellpredx.model.normalise import model_input
-    from cellpredx.model.prediction import PAPER_THRESHOLD, embed, logits, predict
+    from cellpredx.model.prediction import embed, logits, predict
 
     model = bundle.read(args.bundle)
     gap = read_json(Path(args.fit) / "query.json")
-    labels = np.array(model.labels, dtype=object)
     tables, embeddings = [], []
     with StoredMatrix(args.query) as stored:
         end = stored.shape[0] if args.cells is None else min(stored.shape[0], args.begin + args.cells)
@@ -358,22 +385,9 @@ def run_predict(args: argparse.Namespace) -> None:
             warning = np.where(empty, "no counts on the model's features", "")
             if gap["level"] == "warn":
                 warning = np.where(empty, warning, "domain gap")
-            predicted = labels[result.predicted]
             known = (getattr(result, gap["threshold_on"]) >= gap["threshold"]) & ~empty
-            table = pd.DataFrame(
-                {
-                    "barcode": stored.obs.index[begin : begin + len(predicted)].astype(str),
-                    "predicted": predicted,
-                    "predicted_or_unknown": np.where(known, predicted, "Unknown"),
-                    "confidence": result.confidence,
-                    "margin": result.margin,
-                    "novelty": result.novelty,
-                    "unknown_paper": result.paper_confidence < PAPER_THRESHOLD,
-                    "warning": warning,
-                }
-            )
-            probabilities = pd.DataFrame(result.p, columns=[f"p_{name}" for name in model.labels])
-            tables.append(pd.concat([table, probabilities], axis=1))
+            barcodes = stored.obs.index[begin : begin + block.shape[0]].astype(str)
+            tables.append(prediction_table(result, model.labels, barcodes, known, warning))
             embeddings.append(embed(x, model.encoder_weight, model.encoder_bias))
     with atomic(args.out) as part:
         part.mkdir()

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
-from numpy.typing import NDArray
 
 from cellpredx.model.device import Place
 
 # Above this share of non-zeros a dense product is the faster one on a CPU.
 DENSE = 0.2
 DENSE_BYTES = 2 << 30
-
 
 # Columns of the dense factor that a product takes at once: 32 of 22,000 features stay in a core's cache, 64 do not.
 PANEL = 32
@@ -120,7 +118,3 @@ class Cells:
             return batch @ weight + bias
         product: torch.Tensor = _SparseProduct.apply(weight, batch, self.threads)
         return product + bias
-
-    def embed(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return x W + b of all cells, (cells, m); W is (G, m)."""
-        return np.asarray(self.sparse @ weight, dtype=np.float32) + bias

@@ -11,6 +11,7 @@ from cellpredx.model.device import CPU, Place
 from cellpredx.model.features import Cells
 from cellpredx.model.graph import lsi, neighbours, pca
 from cellpredx.model.normalise import prepare, with_proteins, without_proteins
+from cellpredx.model.prediction import embed
 from cellpredx.model.presets import Hyperparameters
 from cellpredx.model.training import train
 from cellpredx.model.weights import Fit
@@ -183,5 +184,5 @@ def fit(
     calibration = calibrate(held_out.logits, held_out.labels, target_error, threshold)
     sample = np.random.default_rng(seed).permutation(len(reference.labels))[:2000]
     weights = training.weights
-    embedding = np.asarray(x_reference[np.sort(sample)] @ weights.encoder_weight.T, np.float32) + weights.encoder_bias
+    embedding = embed(x_reference[np.sort(sample)], weights.encoder_weight, weights.encoder_bias)
     return Fit(training, calibration, embedding, held_out.by_batch)
