@@ -6,7 +6,6 @@ process REFERENCE_MARKERS {
 
     input:
     tuple val(meta), path(pair), path(labels)
-    val settings
 
     output:
     tuple val(meta), path('reference_markers.csv'), emit: csv
@@ -17,7 +16,6 @@ process REFERENCE_MARKERS {
     cellpredx reference-markers \\
         --pair ${pair} \\
         --labels ${meta.references.collect { sample -> "${sample}=${sample}.labels.csv" }.join(' ')} \\
-        --seed ${settings.seed} \\
         --out reference_markers.csv
     """
 

@@ -1,20 +1,19 @@
 process RETRAIN {
-    tag "${meta.id}: ${name}"
+    tag "${meta.id}: ${again.name}"
     label 'process_high'
     label 'process_gpu'
     label 'image_torch'
 
     input:
-    tuple val(meta), path(pair), path(labels), val(seed), val(shuffled)
+    tuple val(meta), path(pair), path(labels), val(again)
     val settings
 
     output:
-    tuple val(meta), path("${name}.safetensors"), emit: weights
+    tuple val(meta), path("${again.name}.safetensors"), emit: weights
     tuple val(task.process), eval('cellpredx versions'), topic: versions
 
     script:
     def device = settings.device == 'auto' && !task.accelerator ? 'cpu' : settings.device
-    name = "${shuffled ? 'shuffled' : 'seed'}_${seed}"
     """
     cellpredx retrain \\
         --pair ${pair} \\
@@ -22,16 +21,15 @@ process RETRAIN {
         --preset ${settings.preset} \\
         --hyperparameters '${settings.hyperparameters ?: ''}' \\
         --max-train-cells ${settings.max_train_cells} \\
-        --seed ${seed} \\
-        ${shuffled ? '--shuffled' : ''} \\
+        --seed ${again.seed} \\
+        ${again.shuffled ? '--shuffled' : ''} \\
         --threads ${settings.threads} \\
         --device ${device} \\
-        --out ${name}.safetensors
+        --out ${again.name}.safetensors
     """
 
     stub:
-    name = "${shuffled ? 'shuffled' : 'seed'}_${seed}"
     """
-    touch ${name}.safetensors
+    touch ${again.name}.safetensors
     """
 }

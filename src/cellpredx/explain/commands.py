@@ -21,7 +21,6 @@ def register(verbs: Any) -> None:
     parser.add_argument("--pair", required=True, help="folder that `pair` wrote")
     parser.add_argument("--labels", nargs="+", required=True, help="SAMPLE=labels.csv of every reference")
     parser.add_argument("--max-cells", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", default="reference_markers.csv")
     parser.set_defaults(run=run_reference_markers)
 
@@ -59,7 +58,7 @@ def run_reference_markers(args: argparse.Namespace) -> None:
         given = labels_of(args.labels, stored.obs)
         known = np.flatnonzero(given != "")
         types, y = numbered(given[known])
-        chosen = by_type(y, stored.totals()[known], args.max_cells, np.random.default_rng(args.seed))
+        chosen = by_type(y, stored.totals()[known], args.max_cells, np.random.default_rng(0))
         x = model_input(stored.take(known[chosen]), stored.about, {"scale": 1e4, "binarize": False})
         features = list(stored.var.index.astype(str))
     write_csv(differential_features(x, y[chosen], types.tolist(), features), args.out)
