@@ -201,7 +201,7 @@ def test_the_verb_writes_what_the_report_reads(
         "types": {},
         "seeds": 2,
         "permutations": 0,
-        "warnings": ["types of --markers that the model does not have: x"],
+        "warnings": ["no type of --markers is one of the model's: x"],
     }
     write_json(told, tmp_path / "explain.json")
     gap = {"auc": 0.7, "level": "pass", "reason": "", "threshold": 0.5}
@@ -234,7 +234,7 @@ def test_the_verb_writes_what_the_report_reads(
     assert result["warnings"] == [
         "1 cell: no counts on the model's features",
         "types that the reference lacks (their cells get another type or Unknown): DC",
-        "types of --markers that the model does not have: x",
+        "no type of --markers is one of the model's: x",
     ]
     assert result["evaluation"] == found
 

@@ -403,7 +403,7 @@ def test_the_verb_tells_what_the_determinants_are_worth(
         *("stability", "q", "is_marker", "nearest_gene", "distance"),
     ]
     assert (told["seeds"], told["permutations"]) == (2, 2)
-    assert told["warnings"] == ["types of --markers that the model does not have: another"]
+    assert (told["markers_of_other_types"], told["warnings"]) == (["another"], [])
     assert list(told["types"]) == TYPES
     assert set(table["stability"]) == {0.5, 1.0}
     differential = pd.read_csv(explained / "reference_markers.csv")
@@ -428,11 +428,13 @@ def test_the_verb_tells_what_the_determinants_are_worth(
     assert table.loc[table["cell_type"] != TYPES[0], "is_marker"].isna().all()
     assert not (tmp_path / "determinants_bed").exists()
 
-    run_verb(*arguments, "--outdir", tmp_path / "alone")
+    (tmp_path / "markers.csv").write_text("cell_type,gene\nanother,g\n")
+    run_verb(*arguments, "--markers", tmp_path / "markers.csv", "--outdir", tmp_path / "alone")
     alone = pd.read_csv(tmp_path / "alone" / "determinants.csv")
     assert alone.iloc[:, 6:].isna().all(axis=None)
     pd.testing.assert_frame_equal(alone.iloc[:, :6], table.iloc[:, :6])
     told = json.loads((tmp_path / "alone" / "explain.json").read_text())
     assert (told["seeds"], told["permutations"]) == (0, 0)
+    assert told["warnings"] == ["no type of --markers is one of the model's: another"]
     nothing = {"stability": None, "significant": None, "hit_rate": {"markers": None, "reference": None}}
     assert all(one.items() >= nothing.items() for one in told["types"].values())

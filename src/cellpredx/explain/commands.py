@@ -104,12 +104,15 @@ def run_explain(args: argparse.Namespace) -> None:
         for k in found.types()
     }
     strangers = [name for name in given if name not in number]
-    warnings = [f"types of --markers that the model does not have: {', '.join(strangers)}"] if strangers else []
+    warnings = []
+    if given and len(strangers) == len(given):
+        warnings.append(f"no type of --markers is one of the model's: {', '.join(strangers[:5])}")
     table = _table(found, model, trust, markers, places)
     counts = {"seeds": trust.seeds, "permutations": trust.permutations}
     with together(args.outdir) as out:
         write_csv(table, out / "determinants.csv")
-        write_json({"types": types, **counts, "warnings": warnings}, out / "explain.json")
+        told = {"types": types, **counts, "markers_of_other_types": strangers, "warnings": warnings}
+        write_json(told, out / "explain.json")
         if places.regions is not None:
             write_beds(table, places.regions, out / "determinants_bed")
 
