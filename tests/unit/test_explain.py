@@ -20,8 +20,8 @@ from cellpredx.core.errors import UserError
 from cellpredx.explain.determinants import PER_CELL, PER_TYPE, Determinants
 from cellpredx.explain.differential import differential_features
 from cellpredx.explain.integrated_gradients import attributions, path_weights
-from cellpredx.explain.markers import GeneNames, hit_rate, read_markers
-from cellpredx.explain.places import file_names, nearest_genes, write_beds
+from cellpredx.explain.markers import GeneNames, Markers, hit_rate, read_markers
+from cellpredx.explain.places import Places, file_names, nearest_genes, write_beds
 from cellpredx.explain.trust import Trust, mean_attributions
 from cellpredx.model import bundle
 from tests.unit.test_model import TYPES, predict_arguments, train_arguments, write_pair
@@ -292,6 +292,27 @@ def test_nearest_genes_equal_a_plain_search() -> None:
         assert distance[i] == (0 if best is None else best[0])
     assert (distance == 0).any()
     assert (distance > 1).any()
+
+
+def test_peaks_have_the_names_of_their_nearest_genes(tmp_path: Path) -> None:
+    (tmp_path / "genes.bed").write_text("chr1\t100\t200\tA\tENSG1.2\t+\nchr1\t900\t950\tB\tENSG2\t-\n")
+    peaks = pd.DataFrame(
+        {"chrom": ["chr1", "chr9", "chr1"], "start": [150, 1, 700], "end": [160, 9, 800]}, ["p", "q", "r"]
+    )
+    places = Places(peaks, str(tmp_path / "genes.bed"))
+    assert places.nearest.tolist() == ["A", "", "B"]
+    assert places.distance.tolist() == [0, "", 101]
+    markers = Markers(peaks.index, places.names, {"T": ["ENSG1", "b", "C"], "Q": ["C"]}, None)
+    found = markers.given("T")
+    assert found is not None
+    assert found.tolist() == [True, False, True]
+    rates = markers.hit_rates("T", np.array([2, 1]))["markers"]
+    assert (rates["hits"], rates["of"], rates["not_in_model"]) == (1, 2, 1)
+    assert markers.hit_rates("Q", np.array([2, 1])) == {"markers": None, "reference": None}
+    # Without an annotation a peak has no gene, and no list of genes can be held against it.
+    bare = Places(peaks, None)
+    assert bare.nearest.tolist() == ["", "", ""]
+    assert Markers(peaks.index, bare.names, {"T": ["A"]}, None).given("T") is None
 
 
 def test_a_bed_a_type_opens_in_a_genome_browser(tmp_path: Path) -> None:

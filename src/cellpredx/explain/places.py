@@ -62,7 +62,8 @@ class Places:
             genes = read_annotation(annotation).genes
             rows, distance = nearest_genes(self.regions, genes)
             near = rows >= 0
-            self.names = genes[["gene_name", "gene_id"]].iloc[rows].where(near[:, None], "")
+            self.names = genes[["gene_name", "gene_id"]].iloc[rows].reset_index(drop=True)
+            self.names.loc[~near] = ""
             self.nearest = self.names["gene_name"].to_numpy(object)
             self.distance = np.where(near, distance.astype(object), "")
 
