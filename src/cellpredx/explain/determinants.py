@@ -9,6 +9,7 @@ from cellpredx.explain.integrated_gradients import attributions
 
 PER_CELL = 100
 PER_TYPE = 50
+SHARES = (10, 50, 100)
 
 
 class Determinants:
@@ -20,19 +21,45 @@ class Determinants:
 
     def __init__(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
         self.weight, self.bias = weight, bias
-        self.often = np.zeros(weight.shape, np.int64)
+        self.often = np.zeros(weight.shape, np.int32)
         self.total = np.zeros(weight.shape)
+        self.positive = np.zeros(weight.shape)
         self.cells = np.zeros(len(weight), np.int64)
 
     def add(self, x: sp.csr_matrix, predicted: NDArray[np.int64]) -> None:
         """Add cells: x (n, G) and the numbers of their predicted types (n,)."""
         ig = attributions(x, self.weight, self.bias, predicted)
         self.cells += np.bincount(predicted, minlength=len(self.cells))
-        np.add.at(self.total, (np.repeat(predicted, np.diff(ig.indptr)), ig.indices), ig.data)
+        of_type = sp.csr_matrix(
+            (np.ones(len(predicted)), (predicted, np.arange(len(predicted)))), (len(self.cells), len(predicted))
+        )
+        for sums, values in ((self.total, ig.data), (self.positive, np.maximum(ig.data, 0))):
+            part = sp.coo_matrix(of_type @ sp.csr_matrix((values, ig.indices, ig.indptr), ig.shape))
+            sums[part.row, part.col] += part.data
         for k, begin, end in zip(predicted, ig.indptr[:-1], ig.indptr[1:], strict=True):
             values = ig.data[begin:end]
             best = np.argsort(-values, kind="stable")[:PER_CELL]
             self.often[k, ig.indices[begin + best[values[best] > 0]]] += 1
+
+    def ranked(self, k: int, most: int = PER_TYPE) -> NDArray[np.int64]:
+        """Return the features that most often decide for type k, at most `most`; ties by `mean`."""
+        some = np.flatnonzero(self.often[k])
+        return some[np.lexsort((-self.total[k, some], -self.often[k, some]))[:most]]
+
+    def types(self) -> list[int]:
+        """Return the numbers of the types that a cell was given."""
+        found: list[int] = np.flatnonzero(self.cells).tolist()
+        return found
+
+    def mean(self, k: int) -> NDArray[np.float64]:
+        """Return every feature's mean attribution over the cells of type k, (G,); signed."""
+        return self.total[k] / max(self.cells[k], 1)
+
+    def decision_share(self, k: int) -> dict[str, float]:
+        """Return which share of all that speaks for type k (positive attributions) its first 10, 50 and 100 carry."""
+        spoken = self.positive[k].sum()
+        own = self.positive[k, self.ranked(k, max(SHARES))]
+        return {str(most): min(1.0, float(own[:most].sum() / spoken)) if spoken > 0 else 0.0 for most in SHARES}
 
     def table(self, labels: list[str], features: list[str]) -> pd.DataFrame:
         """Return the features that most often decide for a type: cell_type, rank, feature, frequency,
@@ -42,10 +69,8 @@ class Determinants:
         `mean_attribution` over all cells of the type. Types that no cell was given are left out.
         """
         parts = []
-        for k in np.flatnonzero(self.cells):
-            mean = self.total[k] / self.cells[k]
-            order = np.lexsort((-mean, -self.often[k]))[:PER_TYPE]
-            order = order[self.often[k, order] > 0]
+        for k in self.types():
+            order = self.ranked(k)
             parts.append(
                 pd.DataFrame(
                     {
@@ -53,7 +78,7 @@ class Determinants:
                         "rank": np.arange(1, len(order) + 1),
                         "feature": [features[j] for j in order],
                         "frequency": self.often[k, order] / self.cells[k],
-                        "mean_attribution": mean[order],
+                        "mean_attribution": self.mean(k)[order],
                         "cells": self.cells[k],
                     }
                 )

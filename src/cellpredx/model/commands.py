@@ -18,19 +18,18 @@ MIN_FEATURES = 10
 def register(verbs: Any) -> None:
     """Add this stage's verbs."""
     parser = verbs.add_parser("train", help="train a model on a transfer -> bundle, training.json")
-    parser.add_argument("--pair", required=True, help="folder that `pair` wrote")
-    parser.add_argument("--labels", nargs="+", required=True, help="SAMPLE=labels.csv of every reference")
-    parser.add_argument("--preset", default="paper")
-    parser.add_argument("--hyperparameters", default="")
+    _training_options(parser)
     parser.add_argument("--target-error", type=float)
     parser.add_argument("--unknown-threshold", type=float)
-    parser.add_argument("--max-train-cells", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--bundle", default="model")
     parser.add_argument("--training", default="training.json")
     parser.set_defaults(run=run_train)
+
+    parser = verbs.add_parser("retrain", help="train as `train` does, without calibration -> the folded weights")
+    _training_options(parser)
+    parser.add_argument("--shuffled", action="store_true", help="on labels that are permuted among the reference cells")
+    parser.add_argument("--out", default="weights.safetensors")
+    parser.set_defaults(run=run_retrain)
 
     parser = verbs.add_parser("fit-query", help="what prediction needs of a whole query -> query_fit, domain_gap.json")
     parser.add_argument("--bundle", required=True)
@@ -58,19 +57,43 @@ def register(verbs: Any) -> None:
     parser.set_defaults(run=run_annotate)
 
 
-def run_train(args: argparse.Namespace) -> None:
-    """Train on a pair's reference and queries; labels come from the references alone."""
+def _training_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every training takes."""
+    parser.add_argument("--pair", required=True, help="folder that `pair` wrote")
+    parser.add_argument("--labels", nargs="+", required=True, help="SAMPLE=labels.csv of every reference")
+    parser.add_argument("--preset", default="paper")
+    parser.add_argument("--hyperparameters", default="")
+    parser.add_argument("--max-train-cells", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+
+
+def _start_torch(threads: int) -> None:
+    """Let torch take `threads`, and give the same numbers again and again. Comes before numpy is imported."""
     import os
-    import time
 
     from cellpredx.core.threads import limit
 
-    limit(args.threads)
+    limit(threads)
     # A GPU's products are repeatable with a workspace of fixed size alone.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
-    import numpy as np
     import torch
+
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Every tensor that is made empty is filled by what follows; filling it before would cost a tenth of the time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def run_train(args: argparse.Namespace) -> None:
+    """Train on a pair's reference and queries; labels come from the references alone."""
+    import time
+
+    _start_torch(args.threads)
+
+    import numpy as np
 
     from cellpredx.core.files import read_json, write_json
     from cellpredx.model import bundle, presets
@@ -78,10 +101,6 @@ def run_train(args: argparse.Namespace) -> None:
     from cellpredx.model.fit import fit
 
     begin = time.monotonic()
-    torch.set_num_threads(args.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # Every tensor that is made empty is filled by what follows; filling it before would cost a tenth of the time.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     candidates = places(args.device)
     folder = Path(args.pair)
     pair = read_json(folder / "pair.json")
@@ -161,6 +180,40 @@ def run_train(args: argparse.Namespace) -> None:
         },
         args.training,
     )
+
+
+def run_retrain(args: argparse.Namespace) -> None:
+    """Train once more, by another seed or on shuffled labels; write the folded weights alone.
+
+    The seed draws the cells where they are a sample, the permutation of the labels, and the training.
+    """
+    _start_torch(args.threads)
+
+    from dataclasses import replace
+
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    from cellpredx.core.files import atomic, read_json
+    from cellpredx.model import presets
+    from cellpredx.model.device import first_that_fits, places
+    from cellpredx.model.fit import train_model
+
+    folder = Path(args.pair)
+    pair = read_json(folder / "pair.json")
+    h = presets.override(presets.load(args.preset, pair["scenario"]), args.hyperparameters)
+    rng = np.random.default_rng(args.seed)
+    reference, *_ = _reference(folder, pair, args.labels, args.max_train_cells, rng)
+    queries, _ = _queries(folder, pair, args.max_train_cells, rng)
+    if args.shuffled:
+        reference = replace(reference, labels=rng.permutation(reference.labels))
+    (training, _), *_ = first_that_fits(
+        places(args.device),
+        lambda place: train_model(reference, queries, pair["query_modality"], h, args.seed, place),
+    )
+    weight, bias = training.weights.folded()
+    with atomic(args.out) as part:
+        save_file({"folded.weight": weight, "folded.bias": bias}, part)
 
 
 def _reference(

@@ -14,7 +14,7 @@ from cellpredx.model.normalise import prepare, with_proteins, without_proteins
 from cellpredx.model.prediction import embed
 from cellpredx.model.presets import Hyperparameters
 from cellpredx.model.training import train
-from cellpredx.model.weights import Fit
+from cellpredx.model.weights import Fit, Training
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,19 @@ def held_out_logits(
     return HeldOut(np.where(np.isfinite(all_logits), all_logits, floor), np.concatenate(truth), by_batch)
 
 
+def train_model(
+    reference: Reference, queries: list[Query], modality: str, h: Hyperparameters, seed: int, place: Place = CPU
+) -> tuple[Training, sp.csr_matrix]:
+    """Train a model without its calibration; return it and the reference as it was read, (N_R, G).
+
+    modality: of the queries, rna or atac.
+    """
+    near = query_neighbours(queries, modality, h)
+    x_reference = _prepared(reference, h)
+    cells = Cells(sp.vstack([x_reference, *(_prepared(query, h) for query in queries)], format="csr"), place)
+    return train(cells, len(reference.labels), reference.labels, reference.types, near, h, seed), x_reference
+
+
 def fit(
     reference: Reference,
     queries: list[Query],
@@ -172,10 +185,7 @@ def fit(
     place: Place = CPU,
 ) -> Fit:
     """Fit a model of a reference to queries; `modalities`: of the reference and of the queries, rna or atac."""
-    near = query_neighbours(queries, modalities[1], h)
-    x_reference = _prepared(reference, h)
-    cells = Cells(sp.vstack([x_reference, *(_prepared(query, h) for query in queries)], format="csr"), place)
-    training = train(cells, len(reference.labels), reference.labels, reference.types, near, h, seed)
+    training, x_reference = train_model(reference, queries, modalities[1], h, seed, place)
     depth = None
     if modalities[0] != modalities[1] and not reference.is_log:
         genes = (without_proteins(query.counts, query.proteins) for query in queries)
