@@ -219,10 +219,9 @@ def test_the_verb_writes_what_the_report_reads(
     assert list(result["determinants"]) == types
     first = {"feature": f"-{types[0]}1", "mean_attribution": 0.1, "frequency": 0.9}
     assert result["determinants"][types[0]][0] == first
-    assert result["warnings"] == [
-        "1 cell: no counts on the model's features",
-        "types that the reference lacks (their cells get another type or Unknown): DC",
-    ]
+    assert sum(result["margin_histogram"]["counts"]) == 200
+    assert result["cells_without_counts"] == 1
+    assert result["warnings"] == ["1 cell: no counts on the model's features"]
     assert result["evaluation"] == found
 
 

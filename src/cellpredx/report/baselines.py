@@ -1,6 +1,6 @@
 """What plain classifiers make of the same cells, beside the model."""
 
-from cellpredx.report.content import Html, Json, escape, filled_table, html_section, html_table, number, percent
+from cellpredx.report.content import Html, Json, escape, filled_table, html_section, html_table, listed, number, percent
 from cellpredx.report.run import Run
 from cellpredx.report.status import better_baseline
 
@@ -49,15 +49,17 @@ def _comparison(name: str, evaluation: Json) -> list[tuple[object, ...]]:
     return rows
 
 
-def _verdict(name: str, evaluation: Json) -> str:
-    better = better_baseline(evaluation)
-    if better is None:
-        return f"{name}: no plain classifier is better than CellPredX by more than chance."
-    method, values = better
-    return (
-        f"{name}: CellPredX does not reach {method} "
-        f"({percent(evaluation['accuracy'])} against {percent(values['accuracy'])}, p = {number(values['p'], 2)})."
-    )
+def _verdicts(evaluations: dict[str, Json]) -> Html:
+    """Return in words where a plain classifier is better, each such query, and where none is."""
+    better = {name: found for name, evaluation in evaluations.items() if (found := better_baseline(evaluation))}
+    sentences = [
+        f"{name}: CellPredX does not reach {method} ({percent(evaluations[name]['accuracy'])} against "
+        f"{percent(values['accuracy'])}, p = {number(values['p'], 2)})."
+        for name, (method, values) in better.items()
+    ]
+    if even := [name for name in evaluations if name not in better]:
+        sentences.append(f"{listed(even)}: no plain classifier is better than CellPredX by more than chance.")
+    return Html("".join(f"<p>{escape(sentence)}</p>" for sentence in sentences))
 
 
 def _scores(evaluation: Json) -> list[Json]:
@@ -76,7 +78,7 @@ def baseline_sections(run: Run) -> list[Json]:
         *("CellPredX alone right", "Method alone right", "p"),
     )
     rows = [row for name, evaluation in evaluations.items() for row in _comparison(name, evaluation)]
-    verdicts = Html("".join(f"<p>{escape(_verdict(name, evaluation))}</p>" for name, evaluation in evaluations.items()))
+    verdicts = _verdicts(evaluations)
     text = (
         "Plain classifiers, trained on the same reference and features, on the cells of the accuracy above. p: exact "
         "McNemar test on the cells that one of the two alone has right; under 0.05 the difference is more than chance."

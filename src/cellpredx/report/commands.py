@@ -37,6 +37,7 @@ def run_report(args: argparse.Namespace) -> None:
     from cellpredx.core.files import atomic, read_json, together, write_csv, write_json
     from cellpredx.report.accuracy import accuracy_sections
     from cellpredx.report.baselines import agreement_sections, baseline_sections
+    from cellpredx.report.content import natural
     from cellpredx.report.determinants import determinant_sections
     from cellpredx.report.figures import figure_sections, read_figures
     from cellpredx.report.fragments import fragment_sections
@@ -50,7 +51,7 @@ def run_report(args: argparse.Namespace) -> None:
 
     def read(paths: list[str], *keys: str) -> list[dict[str, Any]]:
         # The workflow hands files over in the order in which tasks end.
-        return sorted((read_json(path) for path in paths), key=lambda value: [value[key] for key in keys])
+        return sorted((read_json(path) for path in paths), key=lambda value: [natural(value[key]) for key in keys])
 
     run = Run(
         read(args.samples, "sample"),

@@ -5,6 +5,7 @@ text that comes from a user is escaped here, once.
 """
 
 import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ COLOURS = (
 LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#808080")
 DASHES = {"solid": "", "dash": "8 4", "dot": "2 4", "dashdot": "8 4 2 4"}
 LEGEND_LINES = len(LINE_COLOURS) * len(DASHES)
+NAMED = 6
 OPEN = 2  # more queries than that are folded up
 ALL_POINTS = 2000  # above this MultiQC averages neighbours
 UNKNOWN_COLOUR = "#999999"
@@ -111,12 +113,25 @@ def folded(pieces: Sequence[tuple[str, Html]]) -> Html:
     if len(pieces) == 1:
         return pieces[0][1]
     return Html(
-        "".join(
+        '<div class="cellpredx-folds">'
+        + "".join(
             f'<details class="cellpredx-fold"{" open" if i < OPEN else ""}>'
             f"<summary>{escape(name)}</summary>{piece}</details>"
             for i, (name, piece) in enumerate(pieces)
         )
+        + "</div>"
     )
+
+
+def natural(text: str) -> list[tuple[int, str]]:
+    """Return a key that sorts q2 before q10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", text)]
+
+
+def listed(names: Sequence[str], most: int = NAMED) -> str:
+    """Return the first names and how many more there are."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
 
 
 def html_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
@@ -158,7 +173,7 @@ def section(
         "section_name": title,
         "description": description,
         "plot_type": plot_type,
-        "pconfig": {"id": section_id, "title": f"{heading}: {title}", **(settings or {})},
+        "pconfig": {"id": section_id, "title": title, **(settings or {})},
         **more,
         "data": data,
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellpredx.core.files import read_json
-from cellpredx.report.content import Html, Json, escape, folded, html_section
+from cellpredx.report.content import Html, Json, escape, folded, html_section, natural
 
 if TYPE_CHECKING:
     from cellpredx.report.run import Run
@@ -44,7 +44,7 @@ def read_figures(folders: Iterable[str]) -> list[Figure]:
             named = {key: one[key] for key in ("name", "part", "title", "description", "alt", "width", "height")}
             where = {key: listed[key] for key in ("transfer", "group", "query")}
             found.append(Figure(**where, **named, path=Path(folder) / one["png"]))
-    return sorted(found, key=lambda figure: (figure.transfer, figure.query))
+    return sorted(found, key=lambda figure: (natural(figure.transfer), natural(figure.query)))
 
 
 def _image(figure: Figure) -> Html:

@@ -11,7 +11,7 @@ def _bars(part: str, title: str, values: dict[str, float], label: str, limit: fl
     settings = {
         **{"ylab": label, "ymin": 0, "ymax": 1, "cpswitch": False, "use_legend": False, "series_label": False},
         **{"tt_decimals": 2, "sort_samples": False},
-        "y_lines": [{"value": limit, "color": LIMIT[0], "dash": LIMIT[1], "width": 2}],
+        "x_lines": [{"value": limit, "color": LIMIT[0], "dash": LIMIT[1], "width": 2}],
     }
     categories = {"value": {"name": label, "color": "#0072B2"}}
     keys = line_keys({f"limit: {limit:g}": LIMIT})
@@ -38,7 +38,7 @@ def gap_sections(run: Run) -> list[Json]:
     meaning = (
         "A model can only carry over what reference and query have in common. Where a query lies apart, types that the "
         "reference lacks are not seen as such, and confidence is worth less. Then use a reference nearer in tissue and "
-        "protocol, look at marker genes (dot plots below), and trust composition less than the order of the types."
+        "protocol, look at marker genes, and read the composition as rough."
     )
     sections = [table_section("gap", "table", "Both measures", "Query", columns, rows, meaning)]
     aucs = {name: gap["auc"] for name, gap in gaps.items() if gap.get("auc") is not None}
@@ -56,5 +56,5 @@ def gap_sections(run: Run) -> list[Json]:
             "line the gate warns."
         )
         label = "Confidence, relative to the reference"
-        sections.append(_bars("confidence", "Confidence that is left", kept, label, WARN_CONFIDENCE, text))
+        sections.append(_bars("confidence", "Confidence beside the reference", kept, label, WARN_CONFIDENCE, text))
     return sections

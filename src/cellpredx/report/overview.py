@@ -4,12 +4,20 @@ from collections import Counter
 
 import pandas as pd
 
-from cellpredx.report.content import Html, Json, escape, html_section, html_table, number, percent, table_section
+from cellpredx.report.content import (
+    Html,
+    Json,
+    escape,
+    html_section,
+    html_table,
+    listed,
+    number,
+    percent,
+    table_section,
+)
 from cellpredx.report.run import Run
 from cellpredx.report.status import LEVELS, Finding, level
 from cellpredx.report.summary import STEPS, cells_lost
-
-NAMED = 6
 
 # Blue, yellow and dark red with a word on each: told apart without colour too.
 BADGES = {"pass": ("#0072B2", "#ffffff"), "warn": ("#F0E442", "#000000"), "fail": ("#A32A00", "#ffffff")}
@@ -32,11 +40,6 @@ def _lines(texts: list[str]) -> Html:
 
 def _plural(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(names[:NAMED])
-    return shown if len(names) <= NAMED else f"{shown} and {len(names) - NAMED:,} more"
 
 
 def _in_words(run: Run) -> str:
@@ -80,13 +83,18 @@ def _distrust(judged: list[tuple[str, list[Finding]]]) -> Html:
     def rank(found: list[tuple[str, Finding]]) -> tuple[int, int]:
         return max(LEVELS.index(finding.level) for _, finding in found), len(found)
 
-    rows = []
+    items = []
     for topic, found in sorted(kinds.items(), key=lambda kind: rank(kind[1]), reverse=True):
-        worst = max((finding for _, finding in found), key=lambda finding: LEVELS.index(finding.level))
+        found.sort(key=lambda one: -LEVELS.index(one[1].level))
+        worst = found[0][1]
         names = list(dict.fromkeys(name for name, _ in found))
-        rows.append((_badge(worst.level), topic, _listed(names), worst.reason, worst.remedy or "-"))
-    headers = ("Level", "What", "Samples", "For instance", "What to do")
-    return Html(f"<p>What to distrust, the worst first:</p>{html_table(headers, rows)}")
+        instance = worst.reason if len(names) == 1 else f"For instance {found[0][0]}: {worst.reason}"
+        remedy = f"<br><em>What to do:</em> {escape(worst.remedy)}" if worst.remedy else ""
+        items.append(
+            f"<li>{_badge(worst.level)} <strong>{escape(topic)}</strong> ({escape(listed(names))}). "
+            f"{escape(instance)}{remedy}</li>"
+        )
+    return Html(f'<p>What to distrust, the worst first:</p><ul class="cellpredx-findings">{"".join(items)}</ul>')
 
 
 def summary_sections(run: Run) -> list[Json]:
@@ -104,7 +112,7 @@ def summary_sections(run: Run) -> list[Json]:
             *(_badge(level(findings)), run.name(result), "query", number(result["cells"]), percent(result["coverage"])),
             *_why(findings),
         )
-        for result, findings in queries
+        for result, findings in sorted(queries, key=lambda one: -LEVELS.index(level(one[1])))
     ]
     rows += [
         (_badge(level(findings)), sample["sample"], "reference", number(sample["cells"]), "-", *_why(findings))

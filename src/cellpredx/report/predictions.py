@@ -50,6 +50,7 @@ def _composition(run: Run) -> Json:
         "ylab": "Cells",
         "series_label": "queries",
         "showlegend": False,
+        "sort_samples": False,
         "use_legend": False,
         "cpswitch_counts_label": "Cells",
         "cpswitch_percent_label": "Share of cells",

@@ -41,7 +41,9 @@ def _cells(result: Json) -> list[Finding]:
         return [Finding("fail", "No cells", "No cell was left to annotate.", remedy)]
     if cells < FEW_CELLS:
         remedy = "Read its composition and its domain gap as rough; merge it with its replicates where it has some."
-        found.append(Finding("warn", "Few cells", f"It has {number(cells)} cells alone.", remedy))
+        found.append(
+            Finding("warn", "Few cells", f"It has only {number(cells)} {'cell' if cells == 1 else 'cells'}.", remedy)
+        )
     if lost and lost > MANY_LOST * (cells + lost):
         reason = f"{lost:,} of {cells + lost:,} expected cells were lost in quality control."
         remedy = "Check that barcodes are spelled as in the data; lower --min_fragments or --min_tss."
@@ -63,10 +65,11 @@ def _domain_gap(result: Json) -> list[Finding]:
 
 
 def _training(training: Json | None) -> list[Finding]:
-    accuracy = training["held_out_accuracy"] if training else None
-    if accuracy is None or accuracy >= LOW_ACCURACY:
+    accuracy, cells = (training["held_out_accuracy"], training["held_out_cells"]) if training else (None, 0)
+    # Two standard errors: of few cells, many may be wrong by chance alone.
+    if accuracy is None or not cells or accuracy + 2 * math.sqrt(accuracy * (1 - accuracy) / cells) >= LOW_ACCURACY:
         return []
-    reason = f"Of the reference's own cells kept from training, {percent(accuracy)} alone got the type of their label."
+    reason = f"Only {percent(accuracy)} of the reference's own cells kept from training got the type of their label."
     remedy = "Merge types that cannot be told apart (--label_map), give them more cells, or check their labels."
     return [Finding("warn", "Low accuracy on the reference", reason, remedy)]
 
@@ -159,7 +162,7 @@ def judge_sample(sample: Json, counted: list[Json]) -> list[Finding]:
     found = [Finding("warn", "Warnings of the input", f"{name}: {text}") for text in sample["warnings"]]
     low = [one["frip"] for one in counted if one["frip"] is not None and one["frip"] < LOW_FRIP]
     if low:
-        reason = f"{name}: {percent(low[0])} of a cell's fragments alone lie in peaks (median)."
+        reason = f"{name}: only {percent(low[0])} of a cell's fragments lie in peaks (median)."
         remedy = "Check that the peaks are of this tissue, or leave --call_peaks on; look at the TSS profile."
         found.append(Finding("warn", "Few fragments in peaks", reason, remedy))
     return found
