@@ -146,6 +146,21 @@ def html_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Html
     )
 
 
+def stacked_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
+    """Return an HTML table whose rows become paragraphs where the page is narrow, so that sentences stay readable."""
+    head = "".join(f"<th>{escape(h)}</th>" for h in headers)
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td><b>{escape(h)}</b>{escape(cell)}</td>" for h, cell in zip(headers, row, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return Html(
+        '<div class="table-responsive cellpredx-stack"><table class="table table-sm table-hover">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
 def filled_table(headers: Sequence[str], rows: Sequence[Sequence[object]], kept: int) -> Html:
     """Return an HTML table without the columns, after the first `kept`, that have nothing but dashes."""
     columns = [i for i in range(len(headers)) if i < kept or any(row[i] != "-" for row in rows)]

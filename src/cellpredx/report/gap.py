@@ -4,7 +4,7 @@ from cellpredx.model.domain_gap import WARN_AUC, WARN_CONFIDENCE
 from cellpredx.report.content import Json, line_keys, section, table_section
 from cellpredx.report.run import Run
 
-LIMIT = ("#808080", "dash")
+LIMIT = ("#D55E00", "dash")
 
 
 def _bars(part: str, title: str, values: dict[str, float], label: str, limit: float, text: str) -> Json:

@@ -13,6 +13,7 @@ from cellpredx.report.content import (
     listed,
     number,
     percent,
+    stacked_table,
     table_section,
 )
 from cellpredx.report.run import Run
@@ -66,7 +67,9 @@ def _in_words(run: Run) -> str:
     if measured:
         low, high = min(e["accuracy"] for e in measured), max(e["accuracy"] for e in measured)
         between = percent(low) if len(measured) == 1 else f"between {percent(low)} and {percent(high)}"
-        having = "The query with labels agrees" if len(measured) == 1 else f"The {len(measured):,} with labels agree"
+        having = (
+            "The query with labels agrees" if len(measured) == 1 else f"The {len(measured):,} queries with labels agree"
+        )
         text.append(f"{having} with them in {between} of the cells whose type the reference has.")
     return "".join(f"<p>{escape(sentence)}</p>" for sentence in text)
 
@@ -121,7 +124,7 @@ def summary_sections(run: Run) -> list[Json]:
     headers = ("Status", "Sample", "Role", "Cells", "With a type", "Why", "What to do")
     return [
         html_section("summary", "overview", "At a glance", overview),
-        html_section("summary", "samples", "Status of each sample", html_table(headers, rows)),
+        html_section("summary", "samples", "Status of each sample", stacked_table(headers, rows)),
     ]
 
 

@@ -61,7 +61,8 @@ def _domain_gap(result: Json) -> list[Finding]:
     if not gap or gap["level"] == "pass":
         return []
     remedy = "Use a reference nearer in tissue and protocol; check marker genes before relying on the labels."
-    return [Finding(gap["level"], "Domain gap", gap["reason"], remedy)]
+    reason = f"{gap['reason'][:1].upper()}{gap['reason'][1:]}."
+    return [Finding(gap["level"], "Domain gap", reason, remedy)]
 
 
 def _training(training: Json | None) -> list[Finding]:
