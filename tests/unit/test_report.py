@@ -49,6 +49,7 @@ FAINT = """(() => {
   }).map(e => e.outerHTML.slice(0, 120));
 })()"""
 MODULE = Path(__file__).parents[2] / "modules" / "local" / "multiqc" / "main.nf"
+FITS = "cell => cell.scrollHeight <= cell.offsetHeight + 1"
 CONFIG = Path(__file__).parents[2] / "assets" / "multiqc_config.yml"
 TYPES = ("B cell", "CD4 T cell", "Monocyte")
 FORMULA = '=1+1,"x"'
@@ -680,6 +681,8 @@ def test_a_narrow_page_shows_all_of_its_text_in_both_themes(
         # What sticks out of the page and cannot be reached by scrolling its own box.
         assert browser.value(STICKING_OUT) == []
         assert browser.value(FAINT) == []
+        # Verdicts lie under each other, none on the next.
+        assert browser.value("[...document.querySelectorAll('.cellpredx-stack td')].every(fits)".replace("fits", FITS))
 
 
 def test_forty_queries_are_under_ten_megabytes(forty: Path) -> None:
@@ -692,12 +695,14 @@ def test_forty_queries_are_under_ten_megabytes(forty: Path) -> None:
     assert page.count('class="cellpredx-figure"') == 120
 
 
-def test_a_browser_shows_markup_in_names_as_text(hostile: Path, tmp_path: Path) -> None:
+def test_a_browser_shows_markup_and_formulas_in_names_as_text(hostile: Path, tmp_path: Path) -> None:
     with opened(hostile / "multiqc_report.html", tmp_path) as browser:
         assert browser.value("document.title") != "taken"
         document = browser.value("document.documentElement.outerHTML")
-        drawn_text = browser.value("[...document.querySelectorAll('svg text')].map(t => t.textContent).join('|')")
+        shown = browser.value("document.body.innerText")
+        labels = browser.value("[...document.querySelectorAll('.cellpredx-key')].map(key => key.textContent)")
         assert not browser.complaints
     assert "<b>x</b>" not in document
-    assert "<b>x</b>" in html.unescape(words(document).replace("&lt;", "<"))
-    assert drawn_text
+    assert shown.count(HOSTILE) > 5
+    assert shown.count(FORMULA) > 5
+    assert {HOSTILE, FORMULA} <= set(labels)

@@ -130,14 +130,14 @@ def _label_names(evaluations: dict[str, Json]) -> list[Json]:
         return ", ".join(names) or "-"
 
     rows = [
-        (name, listed(names["matched"]), listed(names["only_in_query"]), listed(names["only_in_reference"]))
+        (name, number(len(names["matched"])), listed(names["only_in_query"]), listed(names["only_in_reference"]))
         for name, evaluation in evaluations.items()
         if (names := evaluation.get("label_names"))
     ]
     if not rows:
         return []
     text = "Names are compared letter by letter. Give --label_map where one type has two names."
-    headers = ("Query", "In both", "In the query's labels alone", "In the reference alone")
+    headers = ("Query", "Names in both", "In the query's labels alone", "In the reference alone")
     return [html_section("accuracy", "names", "Label names", html_table(headers, rows), text)]
 
 

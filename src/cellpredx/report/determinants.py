@@ -4,6 +4,7 @@ from cellpredx.report.content import Html, Json, escape, filled_table, folded, h
 from cellpredx.report.run import Run
 
 TOP_FEATURES = 5
+INCOMPLETE = 0.1
 
 
 def _gene(feature: Json) -> str:
@@ -37,6 +38,11 @@ def _hits(values: Json, of: str) -> str:
     return f"{number(found['hits'])} of {number(found['of'])} ({percent(found['rate'])}, p = {number(found['p'], 2)})"
 
 
+def _residual(share: float | None) -> str:
+    """Return what attributions leave unexplained, marked where that is too much."""
+    return percent(share) + (" (over 10 %: incomplete)" if share is not None and share > INCOMPLETE else "")
+
+
 def _trust(run: Run) -> list[Json]:
     rows = []
     for result in run.results:
@@ -47,7 +53,7 @@ def _trust(run: Run) -> list[Json]:
                     *(run.name(result), cell_type, number(values.get("cells"))),
                     *(percent(shares.get(top)) for top in ("10", "50", "100")),
                     *(percent(values.get("stability")), number(values.get("significant"))),
-                    *(_hits(values, "markers"), _hits(values, "reference"), percent(values.get("residual"))),
+                    *(_hits(values, "markers"), _hits(values, "reference"), _residual(values.get("residual"))),
                 )
             )
     if not rows:
@@ -62,7 +68,7 @@ def _trust(run: Run) -> list[Json]:
         "Top 10, 50 and 100: share of the decision that so many features carry. Stability: share of the top 50 that "
         f"trainings with other seeds have in common ({seeds} trained). q < 0.05: how many of the top 50 are beyond "
         f"what shuffled labels give ({permutations} shuffles). Hits: key genes among the top 50, and the chance of so "
-        "many. "
+        "many. Residual: what attributions leave unexplained of a decision. "
         "A column that was not computed is left out; --explain_seeds and --null_permutations switch them on."
     )
     return [html_section("determinants", "trust", "How far to trust them", filled_table(headers, rows, 3), text)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from cellpredx.report.content import Html, Json, escape, html_section, html_table, number, percent
+from cellpredx.report.content import NAMED, Html, Json, escape, html_section, html_table, number, percent
 from cellpredx.report.run import Run
 from cellpredx.report.transfer import JOINS, SCENARIOS
 
@@ -63,11 +63,12 @@ def _cells(run: Run) -> list[str]:
 
 def _pair(pair: Json) -> str:
     scenario, joined_by = pair["scenario"], pair["joined_by"]
+    queries = _listed(pair["queries"]) if len(pair["queries"]) <= NAMED else f"{len(pair['queries'])} queries"
     chosen = "chosen by the data" if pair["chosen"] == "auto" else "given"
     proteins = f" and {number(pair['proteins'])} surface proteins" if pair["proteins"] else ""
     return (
         f"For {pair['transfer']} ({SCENARIOS.get(scenario, scenario)}, {chosen}), "
-        f"{_listed(pair['queries'])} and the reference were joined by {JOINS.get(joined_by, joined_by)} "
+        f"{queries} and the reference were joined by {JOINS.get(joined_by, joined_by)} "
         f"on {number(pair['shared_features'])} shared features ({pair['features'].replace('_', ' ')}){proteins}."
     )
 
