@@ -296,7 +296,8 @@ workflow CELLPREDX {
         PAIR.out.json.map { _meta, json -> json }.toSortedList(),
         TRAIN.out.json.map { _meta, json -> json }.toSortedList(),
         BASELINES.out.json.map { _meta, json -> json }.toSortedList(),
-        EVALUATE.out.json.map { _meta, json -> json }.toSortedList()
+        EVALUATE.out.json.map { _meta, json -> json }.toSortedList(),
+        []
     )
     MULTIQC(REPORT.out.content, file("${projectDir}/assets/multiqc_config.yml"))
 }

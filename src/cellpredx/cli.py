@@ -18,7 +18,7 @@ STAGES = (
 PACKAGES = ("numpy", "scipy", "anndata", "scikit-learn", "torch")
 
 
-def print_versions(_args: argparse.Namespace) -> None:
+def print_versions(args: argparse.Namespace) -> None:
     """Print the versions of this package, Python and the libraries that make numbers."""
     import platform
     from importlib import metadata
@@ -27,6 +27,10 @@ def print_versions(_args: argparse.Namespace) -> None:
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found.append(f"{name} {metadata.version(name)}")
+    if args.celltypist:
+        from cellpredx.baselines.classifiers import celltypist_version
+
+        found += [f"celltypist {version}" for version in [celltypist_version()] if version]
     print(", ".join(found))
 
 
@@ -35,7 +39,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="cellpredx", description="Annotate single cells by label transfer.")
     top.add_argument("--version", action="version", version=__version__)
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
-    verbs.add_parser("versions", help="one line of what a result was made with").set_defaults(run=print_versions)
+    versions = verbs.add_parser("versions", help="one line of what a result was made with")
+    versions.add_argument("--celltypist", action="store_true", help="and that of CellTypist, where it is on PATH")
+    versions.set_defaults(run=print_versions)
     for stage in STAGES:
         importlib.import_module(f"cellpredx.{stage}.commands").register(verbs)
     return top

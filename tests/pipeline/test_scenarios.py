@@ -54,6 +54,8 @@ def test_unmatched_rna_to_atac_leaves_every_result(unmatched_run: Run) -> None:
     out = unmatched_run.outdir
     for path in (
         "summary.csv",
+        "composition.csv",
+        "cells_lost.csv",
         "samples/query/fragments/barcodes.csv",
         "samples/query/matrix/gene_activity.h5ad",
         "samples/query/matrix/peaks.h5ad",
@@ -102,7 +104,16 @@ def test_annotated_query_opens_in_scanpy(unmatched_run: Run) -> None:
 
 def test_report_has_its_sections(unmatched_run: Run) -> None:
     page = (unmatched_run.outdir / "multiqc/multiqc_report.html").read_text()
-    for section in ("Status", "Knee plot", "Loss", "Composition", "Confusion matrix", "Top features", "parameters"):
+    for section in (
+        "At a glance",
+        "Knee plot",
+        "Loss",
+        "Composition",
+        "Domain gap",
+        "Confusion",
+        "Top features",
+        "parameters",
+    ):
         assert section in page, section
 
 

@@ -231,9 +231,10 @@ def test_the_verb_writes_what_the_report_reads(
     absent = {"is_marker": None, "nearest_gene": None, "distance": None}
     assert result["determinants"][types[0]][1] == {**first, "feature": f"-{types[0]}2", **absent}
     assert result["explain"] == told
+    assert sum(result["margin_histogram"]["counts"]) == 200
+    assert result["cells_without_counts"] == 1
     assert result["warnings"] == [
         "1 cell: no counts on the model's features",
-        "types that the reference lacks (their cells get another type or Unknown): DC",
         "no type of --markers is one of the model's: x",
     ]
     assert result["evaluation"] == found

@@ -80,6 +80,11 @@ def test_numbers_are_written_to_their_digits(tmp_path: Path) -> None:
     assert table["x"][0] == 1 / 3
 
 
+def test_counts_stay_whole_beside_an_unknown_one(tmp_path: Path) -> None:
+    write_csv(pd.DataFrame({"cells": pd.array([600, None, 0], dtype="Int64"), "n": [1, 2, 3]}), tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text() == "cells,n\n600,1\n,2\n0,3\n"
+
+
 def test_an_unknown_number_leaves_its_column_a_number(tmp_path: Path) -> None:
     table = pd.DataFrame({"x": [1.5, np.nan], "name": ["a", ""]})
     write_csv(table, tmp_path / "t.csv")

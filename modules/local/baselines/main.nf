@@ -11,7 +11,7 @@ process BASELINES {
     output:
     tuple val(meta), path('*.baselines.csv'), emit: csv
     tuple val(meta), path('baselines.json'), emit: json
-    tuple val(task.process), eval('cellpredx versions'), topic: versions
+    tuple val(task.process), eval('cellpredx versions --celltypist'), topic: versions
 
     script:
     """

@@ -23,6 +23,8 @@ process MULTIQC {
         --filename multiqc_report.html \\
         --outdir . \\
         ${content}
+    # Every section's content stands in the page once more, for a service that is switched off.
+    sed -i 's|aiReportMetadataBase64 = "[^"]*"|aiReportMetadataBase64 = "e30="|' multiqc_report.html
     """
 
     stub:

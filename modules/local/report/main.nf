@@ -1,7 +1,7 @@
 process REPORT {
     label 'process_single'
     label 'image_core'
-    publishDir "${task.ext.outdir}", mode: "${task.ext.publish_dir_mode}", pattern: 'summary.csv'
+    publishDir "${task.ext.outdir}", mode: "${task.ext.publish_dir_mode}", pattern: '*.csv'
 
     input:
     stdin
@@ -11,10 +11,11 @@ process REPORT {
     path training, stageAs: 'training/?/*'
     path baselines, stageAs: 'baselines/?/*'
     path results, stageAs: 'results/?/*'
+    path figures, stageAs: 'figures/?/*'
 
     output:
     path 'multiqc_input', emit: content
-    path 'summary.csv', emit: summary
+    path '*.csv', emit: tables
 
     script:
     """
@@ -26,13 +27,14 @@ process REPORT {
         --training ${training ?: ''} \\
         --baselines ${baselines ?: ''} \\
         --results ${results} \\
+        --figures ${figures ?: ''} \\
         --outdir multiqc_input \\
-        --summary summary.csv
+        --tables .
     """
 
     stub:
     """
     mkdir multiqc_input
-    touch summary.csv
+    touch summary.csv composition.csv cells_lost.csv
     """
 }

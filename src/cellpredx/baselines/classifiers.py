@@ -157,6 +157,17 @@ def celltypist_python() -> Path:
     return python
 
 
+def celltypist_version() -> str | None:
+    """Return the version of the CellTypist that is on PATH; None where there is none or it does not say."""
+    script = "from importlib.metadata import version; print(version('celltypist'))"
+    try:
+        command = [str(celltypist_python()), "-I", "-c", script]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    except (LeftOutError, OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip() or None
+
+
 def celltypist_cells(features: int) -> int:
     """Return how many cells CellTypist is given at a time: it makes them dense, 1 GiB of float32 at most."""
     return max(1, min(MOST_CELLS, DENSE_BYTES // (4 * max(features, 1))))

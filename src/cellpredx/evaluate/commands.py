@@ -65,11 +65,6 @@ def run(args: argparse.Namespace) -> None:
     unknown = int((predictions["predicted_or_unknown"] == "Unknown").sum())
     counted = predictions["warning"].value_counts()
     warnings = [f"{n} cell{'' if n == 1 else 's'}: {w}" for w, n in counted.items() if w not in ("", "domain gap")]
-    if evaluation and evaluation["unmatched_labels"]:
-        warnings.append(
-            "types that the reference lacks (their cells get another type or Unknown): "
-            + ", ".join(evaluation["unmatched_labels"])
-        )
     if explain:
         warnings += explain["warnings"]
     agreement = None
@@ -94,6 +89,8 @@ def run(args: argparse.Namespace) -> None:
                 name: int((predictions["predicted_or_unknown"] == name).sum()) for name in [*types, "Unknown"]
             },
             "confidence_histogram": {"edges": edges, "counts": counts},
+            "margin_histogram": {"edges": edges, "counts": np.histogram(predictions["margin"], bins=edges)[0]},
+            "cells_without_counts": int(predictions["warning"].str.contains("no counts").sum()),
             "domain_gap": gap,
             "determinants": {
                 str(name): [determinant(row) for row in part.to_dict("records")]

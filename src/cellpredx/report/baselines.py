@@ -1,6 +1,6 @@
 """What plain classifiers make of the same cells, beside the model."""
 
-from cellpredx.report.content import Html, Json, escape, html_section, html_table, number, percent
+from cellpredx.report.content import Html, Json, escape, filled_table, html_section, html_table, listed, number, percent
 from cellpredx.report.run import Run
 from cellpredx.report.status import better_baseline
 
@@ -37,25 +37,29 @@ def agreement_sections(run: Run) -> list[Json]:
 
 
 def _comparison(name: str, evaluation: Json) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = [
-        (name, "CellPredX", percent(evaluation["accuracy"]), number(evaluation["macro_f1"]), "-", "-", "-")
-    ]
+    def shown(values: Json) -> tuple[str, ...]:
+        low, high = (values.get("intervals") or {}).get("accuracy") or (None, None)
+        interval = "-" if low is None or high is None else f"{100 * low:.1f} to {percent(high)}"
+        return percent(values["accuracy"]), interval, number(values["macro_f1"]), number(values.get("ece"))
+
+    rows: list[tuple[object, ...]] = [(name, "CellPredX", *shown(evaluation), "-", "-", "-")]
     for method, values in evaluation["baselines"].items():
         alone = (number(values["model_alone_right"]), number(values["baseline_alone_right"]))
-        shown = (percent(values["accuracy"]), number(values["macro_f1"]))
-        rows.append((name, NAMES[method], *shown, *alone, number(values["p"], 2)))
+        rows.append((name, NAMES[method], *shown(values), *alone, number(values["p"], 2)))
     return rows
 
 
-def _verdict(name: str, evaluation: Json) -> str:
-    better = better_baseline(evaluation)
-    if better is None:
-        return f"{name}: no plain classifier is better than CellPredX by more than chance."
-    method, values = better
-    return (
-        f"{name}: CellPredX does not reach {method} "
-        f"({percent(evaluation['accuracy'])} against {percent(values['accuracy'])}, p = {number(values['p'], 2)})."
-    )
+def _verdicts(evaluations: dict[str, Json]) -> Html:
+    """Return in words where a plain classifier is better, each such query, and where none is."""
+    better = {name: found for name, evaluation in evaluations.items() if (found := better_baseline(evaluation))}
+    sentences = [
+        f"{name}: CellPredX does not reach {method} ({percent(evaluations[name]['accuracy'])} against "
+        f"{percent(values['accuracy'])}, p = {number(values['p'], 2)})."
+        for name, (method, values) in better.items()
+    ]
+    if even := [name for name in evaluations if name not in better]:
+        sentences.append(f"{listed(even)}: no plain classifier is better than CellPredX by more than chance.")
+    return Html("".join(f"<p>{escape(sentence)}</p>" for sentence in sentences))
 
 
 def _scores(evaluation: Json) -> list[Json]:
@@ -69,14 +73,18 @@ def baseline_sections(run: Run) -> list[Json]:
     evaluations = {run.name(r): r["evaluation"] for r in run.results if (r["evaluation"] or {}).get("baselines")}
     if not evaluations:
         return []
-    headers = ("Query", "Method", "Accuracy", "Macro-F1", "CellPredX alone right", "Method alone right", "p")
+    headers = (
+        *("Query", "Method", "Accuracy", "95 % interval", "Macro-F1", "ECE"),
+        *("CellPredX alone right", "Method alone right", "p"),
+    )
     rows = [row for name, evaluation in evaluations.items() for row in _comparison(name, evaluation)]
-    verdicts = Html("".join(f"<p>{escape(_verdict(name, evaluation))}</p>" for name, evaluation in evaluations.items()))
+    verdicts = _verdicts(evaluations)
     text = (
         "Plain classifiers, trained on the same reference and features, on the cells of the accuracy above. p: exact "
         "McNemar test on the cells that one of the two alone has right; under 0.05 the difference is more than chance."
         + _left_out(run)
     )
+    content = Html(f"{verdicts}{filled_table(headers, rows, 3)}")
     types = [
         (name, cell_type, number(v["cells"]), *(number(scores.get(cell_type, {}).get("f1")) for scores in columns))
         for name, evaluation in evaluations.items()
@@ -85,6 +93,6 @@ def baseline_sections(run: Run) -> list[Json]:
     ]
     columns = ("Query", "Type", "Cells", "CellPredX", *NAMES.values())
     return [
-        html_section("accuracy", "baselines", "Beside plain classifiers", verdicts + html_table(headers, rows), text),
+        html_section("accuracy", "baselines", "Beside plain classifiers", content, text),
         html_section("accuracy", "baselines_per_type", "F1 of each type", html_table(columns, types)),
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb `report`."""
-    verb = verbs.add_parser("report", help="summary.csv and the content of the MultiQC report")
+    verb = verbs.add_parser("report", help="the tables of a run and the content of the MultiQC report")
     verb.add_argument("--samples", nargs="*", default=[], metavar="JSON", help="sample.json, one a sample")
     verb.add_argument(
         "--counted", nargs="*", default=[], metavar="JSON", help="counted.json, one a matrix of fragments"
@@ -16,32 +16,42 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     verb.add_argument("--baselines", nargs="*", default=[], metavar="JSON", help="baselines.json, one a transfer")
     verb.add_argument("--results", nargs="*", default=[], metavar="JSON", help="result.json, one a query of a transfer")
     verb.add_argument(
+        "--figures", nargs="*", default=[], metavar="FOLDER", help="images and their figures.json, a folder a query"
+    )
+    verb.add_argument(
         "--parameters", required=True, metavar="JSON", help="parameters and versions of the run (- is standard input)"
     )
     verb.add_argument("--outdir", required=True, help="folder for MultiQC to read")
-    verb.add_argument("--summary", required=True, metavar="CSV", help="table of one line a query")
+    verb.add_argument(
+        "--tables", required=True, metavar="FOLDER", help="where summary.csv, composition.csv and cells_lost.csv go"
+    )
     verb.set_defaults(run=run_report)
 
 
 def run_report(args: argparse.Namespace) -> None:
-    """Write the sections that have data, and the summary."""
+    """Write the sections that have data, and the tables of the run."""
     import json
     import sys
     from pathlib import Path
 
-    from cellpredx.core.files import atomic, read_json, write_csv, write_json
+    from cellpredx.core.files import atomic, read_json, together, write_csv, write_json
+    from cellpredx.report.accuracy import accuracy_sections
     from cellpredx.report.baselines import agreement_sections, baseline_sections
+    from cellpredx.report.content import natural
+    from cellpredx.report.determinants import determinant_sections
+    from cellpredx.report.figures import figure_sections, read_figures
     from cellpredx.report.fragments import fragment_sections
+    from cellpredx.report.gap import gap_sections
     from cellpredx.report.methods import method_sections
-    from cellpredx.report.overview import matrix_sections, sample_sections, status_sections
-    from cellpredx.report.predictions import accuracy_sections, determinant_sections, prediction_sections
+    from cellpredx.report.overview import matrix_sections, sample_sections, step_sections, summary_sections
+    from cellpredx.report.predictions import prediction_sections
     from cellpredx.report.run import Run
-    from cellpredx.report.summary import summary
+    from cellpredx.report.summary import cells_lost, composition, summary
     from cellpredx.report.transfer import pairing_sections, training_sections
 
     def read(paths: list[str], *keys: str) -> list[dict[str, Any]]:
         # The workflow hands files over in the order in which tasks end.
-        return sorted((read_json(path) for path in paths), key=lambda value: [value[key] for key in keys])
+        return sorted((read_json(path) for path in paths), key=lambda value: [natural(value[key]) for key in keys])
 
     run = Run(
         read(args.samples, "sample"),
@@ -51,14 +61,17 @@ def run_report(args: argparse.Namespace) -> None:
         read(args.baselines, "transfer"),
         read(args.results, "transfer", "query"),
         json.loads(sys.stdin.read()) if args.parameters == "-" else read_json(args.parameters),
+        read_figures(args.figures),
     )
     makers = (
-        *(status_sections, sample_sections, matrix_sections, fragment_sections, pairing_sections, training_sections),
-        *(prediction_sections, agreement_sections, accuracy_sections, baseline_sections),
-        *(determinant_sections, method_sections),
+        *(summary_sections, sample_sections, step_sections, matrix_sections, fragment_sections, pairing_sections),
+        *(training_sections, prediction_sections, agreement_sections, gap_sections, accuracy_sections),
+        *(baseline_sections, determinant_sections, figure_sections, method_sections),
     )
     with atomic(args.outdir) as folder:
         for make in makers:
             for content in make(run):
                 write_json(content, Path(folder) / f"{content['id']}_mqc.json")
-    write_csv(summary(run), args.summary)
+    with together(args.tables) as folder:
+        for name, make_table in (("summary", summary), ("composition", composition), ("cells_lost", cells_lost)):
+            write_csv(make_table(run), folder / f"{name}.csv")

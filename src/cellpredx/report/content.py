@@ -5,6 +5,7 @@ text that comes from a user is escaped here, once.
 """
 
 import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,12 +14,14 @@ Points = list[tuple[float, float]]
 
 # The parts of the report in their order, with the sentence under each heading.
 PARTS: dict[str, tuple[str, str]] = {
-    "status": ("Status", "What came of each query, why, and what to do about it."),
+    "summary": ("Summary", "What was annotated, how well it went, and what to distrust."),
     "samples": ("Samples", "What was read, after cells were called and features counted."),
     "fragments": ("Fragments", "Quality of the scATAC fragment files."),
     "pairing": ("Pairing", "How each reference and its queries were put on common features."),
     "training": ("Training", "How each model was fitted to its reference."),
     "predictions": ("Predictions", "Cell types of the queries and how sure the model is of them."),
+    "gap": ("Domain gap", "How far each query lies from the reference after alignment."),
+    "embedding": ("Embedding", "The cells in two dimensions, as the data and as the model see them."),
     "accuracy": ("Agreement with known labels", "Only queries that came with labels; training never sees these."),
     "determinants": ("Determinant features", "The features that speak most for each predicted type."),
     "methods": ("Methods", "What is needed to write this analysis up and to repeat it."),
@@ -29,7 +32,12 @@ COLOURS = (
     *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442"),
     *("#332288", "#44AA99", "#882255", "#999933", "#88CCEE", "#AA4499", "#117733", "#DDCC77", "#CC6677"),
 )
-LEGEND_LINES = 20
+# Lines stand alone: colours with a contrast of 3 to white and to the dark theme, told apart further by dashes.
+LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#808080")
+DASHES = {"solid": "", "dash": "8 4", "dot": "2 4", "dashdot": "8 4 2 4"}
+LEGEND_LINES = len(LINE_COLOURS) * len(DASHES)
+NAMED = 6
+OPEN = 2  # more queries than that are folded up
 ALL_POINTS = 2000  # above this MultiQC averages neighbours
 UNKNOWN_COLOUR = "#999999"
 
@@ -63,6 +71,69 @@ def colours(names: Iterable[str]) -> dict[str, str]:
     return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
 
 
+def line_styles(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Give each name a colour and a kind of dash, in order."""
+    dashes, size = tuple(DASHES), len(LINE_COLOURS)
+    return {
+        name: (LINE_COLOURS[i % size], dashes[i // size % len(dashes)]) for i, name in enumerate(dict.fromkeys(names))
+    }
+
+
+def _keys(swatches: Iterable[tuple[str, str]]) -> str:
+    keys = "".join(f'<span class="cellpredx-key">{swatch}{escape(name)}</span>' for name, swatch in swatches)
+    return f'<div class="cellpredx-keys">{keys}</div>'
+
+
+def _swatch(shape: str) -> str:
+    return f'<svg width="28" height="12" aria-hidden="true">{shape}</svg>'
+
+
+def line_keys(styles: Mapping[str, tuple[str, str]]) -> str:
+    """Return a legend of lines that wraps where the page is narrow; for too many of them, how to find a line's name."""
+    if not styles:
+        return ""
+    if len(styles) > LEGEND_LINES:
+        return "<p>Point at a line for its name; the toolbox at the right highlights or hides samples.</p>"
+    return _keys(
+        (
+            name,
+            _swatch(f'<line x2="28" y1="6" y2="6" stroke="{c}" stroke-width="3" stroke-dasharray="{DASHES[dash]}"/>'),
+        )
+        for name, (c, dash) in styles.items()
+    )
+
+
+def area_keys(fills: Mapping[str, str]) -> str:
+    """Return a legend of filled areas that wraps where the page is narrow."""
+    return _keys((name, _swatch(f'<rect x="8" width="12" height="12" fill="{c}"/>')) for name, c in fills.items())
+
+
+def folded(pieces: Sequence[tuple[str, Html]]) -> Html:
+    """Return pieces of HTML under their names, the first `OPEN` unfolded; a single one stands without its name."""
+    if len(pieces) == 1:
+        return pieces[0][1]
+    return Html(
+        '<div class="cellpredx-folds">'
+        + "".join(
+            f'<details class="cellpredx-fold"{" open" if i < OPEN else ""}>'
+            f"<summary>{escape(name)}</summary>{piece}</details>"
+            for i, (name, piece) in enumerate(pieces)
+        )
+        + "</div>"
+    )
+
+
+def natural(text: str) -> list[tuple[int, str]]:
+    """Return a key that sorts q2 before q10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", text)]
+
+
+def listed(names: Sequence[str], most: int = NAMED) -> str:
+    """Return the first names and how many more there are."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
+
+
 def html_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
     """Return an HTML table that scrolls by itself where the page is narrow or the table long."""
     head = "".join(f"<th>{escape(h)}</th>" for h in headers)
@@ -73,6 +144,27 @@ def html_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Html
         f'<table class="table table-sm table-hover" style="min-width:{width}rem">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def stacked_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
+    """Return an HTML table whose rows become paragraphs where the page is narrow, so that sentences stay readable."""
+    head = "".join(f"<th>{escape(h)}</th>" for h in headers)
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td><b>{escape(h)}</b>{escape(cell)}</td>" for h, cell in zip(headers, row, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return Html(
+        '<div class="table-responsive cellpredx-stack"><table class="table table-sm table-hover">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def filled_table(headers: Sequence[str], rows: Sequence[Sequence[object]], kept: int) -> Html:
+    """Return an HTML table without the columns, after the first `kept`, that have nothing but dashes."""
+    columns = [i for i in range(len(headers)) if i < kept or any(row[i] != "-" for row in rows)]
+    return html_table([headers[i] for i in columns], [[row[i] for i in columns] for row in rows])
 
 
 def section(
@@ -96,7 +188,7 @@ def section(
         "section_name": title,
         "description": description,
         "plot_type": plot_type,
-        "pconfig": {"id": section_id, "title": f"{heading}: {title}", **(settings or {})},
+        "pconfig": {"id": section_id, "title": title, **(settings or {})},
         **more,
         "data": data,
     }
@@ -155,21 +247,31 @@ def line_section(
     description: str = "",
     settings: Json | None = None,
 ) -> Json:
-    """Return a plot of lines, one a name."""
+    """Return a plot of lines, one a name, with its legend above it."""
+    styles = line_styles(lines)
     data = {escape(label): points for label, points in lines.items()}
+    return section(
+        part, name, title, "linegraph", data, description + line_keys(styles), line_settings(axes, styles, settings)
+    )
+
+
+def line_settings(axes: tuple[str, str], styles: Mapping[str, tuple[str, str]], settings: Json | None = None) -> Json:
+    """Return the settings of a plot of lines, `settings` before its own."""
     common = {
         "xlab": axes[0],
         "ylab": axes[1],
-        "colors": colours(data),
-        "showlegend": len(lines) <= LEGEND_LINES,
+        "colors": {escape(name): colour for name, (colour, _) in styles.items()},
+        "dash_styles": {escape(name): dash for name, (_, dash) in styles.items()},
+        # Plotly's legend takes half of a narrow page, and is dark on dark.
+        "showlegend": False,
         "style": "lines",
         "smooth_points": ALL_POINTS,
         "series_label": False,
     }
-    return section(part, name, title, "linegraph", data, description, common | (settings or {}))
+    return common | (settings or {})
 
 
 def marks(values: Iterable[float | None]) -> list[Json]:
     """Return a dashed line for each limit, for `x_lines` or `y_lines` of a plot."""
     limits = sorted({value for value in values if value})
-    return [{"value": limit, "color": "#555555", "dash": "dash", "width": 1} for limit in limits]
+    return [{"value": limit, "color": "#808080", "dash": "dash", "width": 1} for limit in limits]

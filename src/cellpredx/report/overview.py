@@ -1,8 +1,24 @@
-"""The report's top: how each query fared, and what was read."""
+"""The report's top: how each query fared, what to distrust, and what was read."""
 
-from cellpredx.report.content import Html, Json, escape, html_section, html_table, number, percent, table_section
+from collections import Counter
+
+import pandas as pd
+
+from cellpredx.report.content import (
+    Html,
+    Json,
+    escape,
+    html_section,
+    html_table,
+    listed,
+    number,
+    percent,
+    stacked_table,
+    table_section,
+)
 from cellpredx.report.run import Run
-from cellpredx.report.status import level
+from cellpredx.report.status import LEVELS, Finding, level
+from cellpredx.report.summary import STEPS, cells_lost
 
 # Blue, yellow and dark red with a word on each: told apart without colour too.
 BADGES = {"pass": ("#0072B2", "#ffffff"), "warn": ("#F0E442", "#000000"), "fail": ("#A32A00", "#ffffff")}
@@ -23,30 +39,100 @@ def _lines(texts: list[str]) -> Html:
     return Html("<br>".join(escape(text) for text in texts))
 
 
-def status_sections(run: Run) -> list[Json]:
-    """Return the status table: each query's verdict, why, and the remedy."""
+def _plural(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _in_words(run: Run) -> str:
+    """Return how many samples and cells there were, and what became of them."""
+    queries = {result["query"]: result for result in run.results}
+    references = run.only_references()
+    cells = sum(result["cells"] for result in queries.values())
+    unknown = sum(result["unknown_cells"] for result in queries.values())
+    sizes = [sample for sample in run.samples if sample["sample"] in queries]
+    text = [
+        f"{_plural(len(queries), 'query', 'queries')}"
+        + (f" and {_plural(len(references), 'reference')}" if references else ", with a ready model")
+        + f" were read; {_plural(cells, 'cell')} of the queries "
+        + ("was annotated." if cells == 1 else "were annotated.")
+    ]
+    fragments = [sample for sample in sizes if sample["fragments"]]
+    if fragments:
+        barcodes, called = sum(s["barcodes"] for s in fragments), sum(s["cells"] for s in fragments)
+        text.append(f"Of {_plural(barcodes, 'barcode')} in their fragment files, {called:,} were taken as cells.")
+    if cells:
+        typed = cells - unknown
+        text.append(f"{typed:,} cells ({percent(typed / cells)}) got a type, {unknown:,} are Unknown.")
+    measured = [r["evaluation"] for r in run.results if r["evaluation"] and r["evaluation"]["accuracy"] is not None]
+    if measured:
+        low, high = min(e["accuracy"] for e in measured), max(e["accuracy"] for e in measured)
+        between = percent(low) if len(measured) == 1 else f"between {percent(low)} and {percent(high)}"
+        having = (
+            "The query with labels agrees" if len(measured) == 1 else f"The {len(measured):,} queries with labels agree"
+        )
+        text.append(f"{having} with them in {between} of the cells whose type the reference has.")
+    return "".join(f"<p>{escape(sentence)}</p>" for sentence in text)
+
+
+def _distrust(judged: list[tuple[str, list[Finding]]]) -> Html:
+    """Return what is to be distrusted, the worst and the most frequent first, each kind with one remedy."""
+    kinds: dict[str, list[tuple[str, Finding]]] = {}
+    for name, findings in judged:
+        for topic, finding in {finding.topic: finding for finding in reversed(findings)}.items():
+            kinds.setdefault(topic, []).append((name, finding))
+    if not kinds:
+        return Html("<p>Nothing was found that speaks against these results.</p>")
+
+    def rank(found: list[tuple[str, Finding]]) -> tuple[int, int]:
+        return max(LEVELS.index(finding.level) for _, finding in found), len(found)
+
+    items = []
+    for topic, found in sorted(kinds.items(), key=lambda kind: rank(kind[1]), reverse=True):
+        found.sort(key=lambda one: -LEVELS.index(one[1].level))
+        worst = found[0][1]
+        names = list(dict.fromkeys(name for name, _ in found))
+        instance = worst.reason if len(names) == 1 else f"For instance {found[0][0]}: {worst.reason}"
+        remedy = f"<br><em>What to do:</em> {escape(worst.remedy)}" if worst.remedy else ""
+        items.append(
+            f"<li>{_badge(worst.level)} <strong>{escape(topic)}</strong> ({escape(listed(names))}). "
+            f"{escape(instance)}{remedy}</li>"
+        )
+    return Html(f'<p>What to distrust, the worst first:</p><ul class="cellpredx-findings">{"".join(items)}</ul>')
+
+
+def summary_sections(run: Run) -> list[Json]:
+    """Return what a reader asks first, in words, and each sample's verdict with why and what to do."""
     if not run.results:
         return []
-    rows = []
-    for result in run.results:
-        findings = run.findings(result)
-        rows.append(
-            (
-                _badge(level(findings)),
-                run.name(result),
-                number(result["cells"]),
-                percent(result["coverage"]),
-                _lines([f.reason for f in findings]) if findings else "Nothing noteworthy.",
-                _lines([f.remedy for f in findings if f.remedy]) or "-",
-            )
+    queries = [(result, run.findings(result)) for result in run.results]
+    references = run.only_references()
+    levels = Counter(level(findings) for _, findings in queries)
+    counts = " ".join(f"{_badge(state)} {levels[state]:,}" for state in reversed(LEVELS) if levels[state])
+    judged = [(run.name(result), findings) for result, findings in queries]
+    overview = f"{_in_words(run)}<p>Status of the queries: {counts}</p>{_distrust(judged)}"
+    rows = [
+        (
+            *(_badge(level(findings)), run.name(result), "query", number(result["cells"]), percent(result["coverage"])),
+            *_why(findings),
         )
-    queries = {result["query"]: result["cells"] for result in run.results}
-    counts = (
-        f"<p>Samples read: {len(run.samples):,}. Queries: {len(queries):,}. "
-        f"Cells annotated: {sum(queries.values()):,}.</p>"
-    )
-    headers = ("Status", "Query", "Cells", "With a type", "Why", "What to do")
-    return [html_section("status", "queries", "Status", counts + html_table(headers, rows))]
+        for result, findings in sorted(queries, key=lambda one: -LEVELS.index(level(one[1])))
+    ]
+    rows += [
+        (_badge(level(findings)), sample["sample"], "reference", number(sample["cells"]), "-", *_why(findings))
+        for sample, findings in references
+    ]
+    headers = ("Status", "Sample", "Role", "Cells", "With a type", "Why", "What to do")
+    return [
+        html_section("summary", "overview", "At a glance", overview),
+        html_section("summary", "samples", "Status of each sample", stacked_table(headers, rows)),
+    ]
+
+
+def _why(findings: list[Finding]) -> tuple[object, object]:
+    if not findings:
+        return "Nothing noteworthy.", "-"
+    remedies = list(dict.fromkeys(finding.remedy for finding in findings if finding.remedy))
+    return _lines([finding.reason for finding in findings]), _lines(remedies) or "-"
 
 
 def sample_sections(run: Run) -> list[Json]:
@@ -87,3 +173,21 @@ def matrix_sections(run: Run) -> list[Json]:
     }
     rows = {f"{one['sample']}: {one['name']}": one for one in run.counted}
     return [table_section("samples", "matrices", "Matrices counted from fragments", "Matrix", columns, rows)]
+
+
+def step_sections(run: Run) -> list[Json]:
+    """Return the table of the cells that each sample has left at each step."""
+    table = cells_lost(run)
+    if table.empty:
+        return []
+    columns = [name for name in STEPS if table[name].notna().any()]
+    rows = [
+        (row["sample"], row["role"], *(number(None if pd.isna(row[name]) else row[name]) for name in columns))
+        for row in table.to_dict("records")
+    ]
+    text = (
+        "Cells that are left after each step, from the barcodes of the file to the cells that got a type; a dash where "
+        "a step is not known or does not apply. All of it is in cells_lost.csv."
+    )
+    headers = ("Sample", "Role", *(STEPS[name] for name in columns))
+    return [html_section("samples", "steps", "Cells at each step", html_table(headers, rows), text)]

@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from cellpredx.report.content import Json
-from cellpredx.report.status import Finding, judge
+from cellpredx.report.figures import Figure
+from cellpredx.report.status import Finding, judge, judge_sample
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Run:
     baselines: list[Json]
     results: list[Json]
     parameters: Json
+    figures: list[Figure] = field(default_factory=list)
     names: dict[tuple[str, str], str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -40,9 +42,22 @@ class Run:
         """Return how a result's model was trained; none where a ready bundle was used."""
         return next((t for t in self.training if t["transfer"] == result["transfer"]), None)
 
+    def sample(self, name: str) -> Json | None:
+        """Return what was read of a sample."""
+        return next((s for s in self.samples if s["sample"] == name), None)
+
     def findings(self, result: Json) -> list[Finding]:
         """Return what is noteworthy about a result."""
         pair = self.pair(result)
         names = {result["query"], *(pair["references"] if pair else ())}
         samples = [sample for sample in self.samples if sample["sample"] in names]
-        return judge(result, pair, self.trained(result), samples)
+        return judge(result, pair, self.trained(result), samples, self.counted)
+
+    def only_references(self) -> list[tuple[Json, list[Finding]]]:
+        """Return the samples that are no query, with what is noteworthy about each."""
+        queries = {result["query"] for result in self.results}
+        return [
+            (sample, judge_sample(sample, [one for one in self.counted if one["sample"] == sample["sample"]]))
+            for sample in self.samples
+            if sample["sample"] not in queries
+        ]

@@ -1,14 +1,20 @@
-"""Whether a query's annotation can be relied on, in words."""
+"""Whether a sample's annotation can be relied on, in words, and what to do where it cannot."""
 
 import math
 from dataclasses import dataclass
 
+from cellpredx.report.calibration import expected_ece
 from cellpredx.report.content import Json, number, percent
 
 LEVELS = ("pass", "warn", "fail")
+FEW_CELLS = 50
 FEW_TYPED = 0.5
 HARDLY_TYPED = 0.1
 MANY_LOST = 0.5
+LOW_ACCURACY = 0.8
+UNSTABLE = 0.5
+MISLEADING = 0.1
+LOW_FRIP = 0.15
 NOISE = 0.05
 BASELINES = {
     "logistic_regression": "logistic regression, a linear model,",
@@ -19,9 +25,10 @@ BASELINES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a reader should know before using a query's labels."""
+    """One thing that a reader should know before using a sample's labels; `topic` names its kind for the summary."""
 
     level: str
+    topic: str
     reason: str
     remedy: str = ""
 
@@ -31,16 +38,21 @@ def _cells(result: Json) -> list[Finding]:
     cells, lost, coverage = result["cells"], result["cells_lost"], result["coverage"]
     if not cells:
         remedy = "Look at the knee plot; lower --min_fragments or --min_tss, or check the barcodes given."
-        return [Finding("fail", "No cell was left to annotate.", remedy)]
+        return [Finding("fail", "No cells", "No cell was left to annotate.", remedy)]
+    if cells < FEW_CELLS:
+        remedy = "Read its composition and its domain gap as rough; merge it with its replicates where it has some."
+        found.append(
+            Finding("warn", "Few cells", f"It has only {number(cells)} {'cell' if cells == 1 else 'cells'}.", remedy)
+        )
     if lost and lost > MANY_LOST * (cells + lost):
         reason = f"{lost:,} of {cells + lost:,} expected cells were lost in quality control."
         remedy = "Check that barcodes are spelled as in the data; lower --min_fragments or --min_tss."
-        found.append(Finding("warn", reason, remedy))
+        found.append(Finding("warn", "Cells lost", reason, remedy))
     if coverage is not None and coverage < FEW_TYPED:
         level = "fail" if coverage < HARDLY_TYPED else "warn"
         reason = f"Only {percent(coverage)} of the cells got a type; the rest is Unknown."
         remedy = "Use a reference that holds the types of this tissue, or accept more errors with --target_error."
-        found.append(Finding(level, reason, remedy))
+        found.append(Finding(level, "Low coverage", reason, remedy))
     return found
 
 
@@ -49,24 +61,60 @@ def _domain_gap(result: Json) -> list[Finding]:
     if not gap or gap["level"] == "pass":
         return []
     remedy = "Use a reference nearer in tissue and protocol; check marker genes before relying on the labels."
-    return [Finding(gap["level"], gap["reason"], remedy)]
+    reason = f"{gap['reason'][:1].upper()}{gap['reason'][1:]}."
+    return [Finding(gap["level"], "Domain gap", reason, remedy)]
+
+
+def _training(training: Json | None) -> list[Finding]:
+    accuracy, cells = (training["held_out_accuracy"], training["held_out_cells"]) if training else (None, 0)
+    # Two standard errors: of few cells, many may be wrong by chance alone.
+    if accuracy is None or not cells or accuracy + 2 * math.sqrt(accuracy * (1 - accuracy) / cells) >= LOW_ACCURACY:
+        return []
+    reason = f"Only {percent(accuracy)} of the reference's own cells kept from training got the type of their label."
+    remedy = "Merge types that cannot be told apart (--label_map), give them more cells, or check their labels."
+    return [Finding("warn", "Low accuracy on the reference", reason, remedy)]
 
 
 def better_baseline(evaluation: Json) -> tuple[str, Json] | None:
     """Return name and values of the most accurate plain classifier, where it beats the model by more than noise."""
-    baselines = evaluation.get("baselines")
+    best = best_baseline(evaluation)
+    if best is None:
+        return None
+    name, values = best
+    return (BASELINES[name], values) if values["accuracy"] > evaluation["accuracy"] and values["p"] < NOISE else None
+
+
+def best_baseline(evaluation: Json) -> tuple[str, Json] | None:
+    """Return name and values of the most accurate plain classifier; none where none can be compared."""
+    baselines = {
+        name: values
+        for name, values in (evaluation.get("baselines") or {}).items()
+        if values["accuracy"] is not None and evaluation["accuracy"] is not None
+    }
     if not baselines:
         return None
     name = max(baselines, key=lambda one: baselines[one]["accuracy"])
-    values = baselines[name]
-    return (BASELINES[name], values) if values["accuracy"] > evaluation["accuracy"] and values["p"] < NOISE else None
+    return name, baselines[name]
+
+
+def _names(evaluation: Json) -> list[Finding]:
+    """Return what is to be told of labels that are no type of the reference."""
+    strange = evaluation["unmatched_labels"]
+    if not strange:
+        return []
+    if not evaluation["shared_type_cells"]:
+        remedy = "Give the labels the reference's names with --label_map."
+        return [Finding("warn", "Label names", "No label of the query is a type of the reference.", remedy)]
+    reason = f"Types that the reference lacks (their cells get another type or Unknown): {', '.join(strange)}."
+    remedy = "Where one is a type of the reference under another name, give --label_map; else add such cells to it."
+    return [Finding("warn", "Label names", reason, remedy)]
 
 
 def _evaluation(result: Json, training: Json | None) -> list[Finding]:
     evaluation = result["evaluation"]
     if not evaluation:
         return []
-    found = []
+    found = _names(evaluation)
     if better := better_baseline(evaluation):
         name, values = better
         reason = (
@@ -75,10 +123,7 @@ def _evaluation(result: Json, training: Json | None) -> list[Finding]:
             f"(McNemar's p = {number(values['p'], 2)})."
         )
         remedy = "Prefer its labels, in baselines.csv, and look for a reference that fits."
-        found.append(Finding("warn", reason, remedy))
-    if evaluation["unmatched_labels"] and not evaluation["shared_type_cells"]:
-        remedy = "Give the labels the reference's names with --label_map."
-        found.append(Finding("warn", "No label of the query is a type of the reference.", remedy))
+        found.append(Finding("warn", "A plain classifier is better", reason, remedy))
     accuracy, accepted = evaluation["selective_accuracy"], evaluation["evaluated_cells"] * (evaluation["coverage"] or 0)
     target = training["target_error"] if training else None
     if accuracy is not None and target is not None and accepted:
@@ -88,21 +133,58 @@ def _evaluation(result: Json, training: Json | None) -> list[Finding]:
             wrong = percent(1 - accuracy)
             reason = f"{wrong} of the cells with a type disagree with their label; the target was {percent(target)}."
             remedy = "Look at the confusion matrix; merge types that cannot be told apart, or lower --target_error."
-            found.append(Finding("warn", reason, remedy))
+            found.append(Finding("warn", "More errors than aimed at", reason, remedy))
+    by_chance = expected_ece(evaluation.get("reliability") or []) or 0
+    if evaluation["ece"] is not None and evaluation["ece"] > MISLEADING + by_chance:
+        reason = f"Confidence and the share of right types differ by {percent(evaluation['ece'])} on average (ECE)."
+        remedy = "Do not read the confidence as a probability here; look at the calibration below."
+        found.append(Finding("warn", "Confidence misleads", reason, remedy))
     return found
 
 
-def judge(result: Json, pair: Json | None, training: Json | None, samples: list[Json]) -> list[Finding]:
+def _determinants(result: Json) -> list[Finding]:
+    trust = (result.get("explain") or {}).get("types", {})
+    unstable = {
+        name: values["stability"]
+        for name, values in trust.items()
+        if values.get("stability") is not None and values["stability"] < UNSTABLE
+    }
+    if not unstable:
+        return []
+    listed = ", ".join(f"{name} ({percent(share)})" for name, share in unstable.items())
+    reason = f"Determinant features change from one training to the next; shared of the top 50: {listed}."
+    remedy = "Rely on features with a stability of 1 in determinants.csv alone, or give these types more cells."
+    return [Finding("warn", "Unstable features", reason, remedy)]
+
+
+def judge_sample(sample: Json, counted: list[Json]) -> list[Finding]:
+    """Return what is noteworthy about a sample's own data; `counted` are the matrices of its fragments."""
+    name = sample["sample"]
+    found = [Finding("warn", "Warnings of the input", f"{name}: {text}") for text in sample["warnings"]]
+    low = [one["frip"] for one in counted if one["frip"] is not None and one["frip"] < LOW_FRIP]
+    if low:
+        reason = f"{name}: only {percent(low[0])} of a cell's fragments lie in peaks (median)."
+        remedy = "Check that the peaks are of this tissue, or leave --call_peaks on; look at the TSS profile."
+        found.append(Finding("warn", "Few fragments in peaks", reason, remedy))
+    return found
+
+
+def judge(
+    result: Json, pair: Json | None, training: Json | None, samples: list[Json], counted: list[Json] | None = None
+) -> list[Finding]:
     """Return what is noteworthy about a query, the worst first; nothing means that it passes.
 
-    `samples` are those of the query and its references: their warnings, and the stages', count too.
+    `samples` are those of the query and its references, `counted` the matrices of their fragments: what is noteworthy
+    about them, and the stages' warnings, count too.
     """
-    found = _cells(result) + _domain_gap(result) + _evaluation(result, training)
-    told = [(sample["sample"], sample["warnings"]) for sample in samples]
-    told += [(stage["transfer"], stage["warnings"]) for stage in (pair, training) if stage]
+    found = _cells(result) + _domain_gap(result) + _training(training) + _evaluation(result, training)
+    found += _determinants(result)
+    for sample in samples:
+        found += judge_sample(sample, [one for one in counted or () if one["sample"] == sample["sample"]])
+    told = [(stage["transfer"], stage["warnings"]) for stage in (pair, training) if stage]
     told.append((result["query"], result["warnings"]))
     reasons = dict.fromkeys(f"{name}: {text}" for name, texts in told for text in texts)
-    found += [Finding("warn", reason) for reason in reasons]
+    found += [Finding("warn", "Warnings of the run", reason) for reason in reasons]
     return sorted(found, key=lambda finding: -LEVELS.index(finding.level))
 
 

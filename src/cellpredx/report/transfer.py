@@ -1,14 +1,16 @@
 """How references and queries were joined, and how the models were trained."""
 
 from cellpredx.report.content import (
-    LEGEND_LINES,
     Json,
     Points,
-    colours,
     escape,
     html_section,
     html_table,
+    line_keys,
     line_section,
+    line_settings,
+    line_styles,
+    listed,
     number,
     percent,
     table_section,
@@ -60,7 +62,7 @@ def pairing_sections(run: Run) -> list[Json]:
             SCENARIOS.get(pair["scenario"], pair["scenario"]),
             "by the data" if pair["chosen"] == "auto" else "by --scenario",
             ", ".join(pair["references"]) or "-",
-            ", ".join(pair["queries"]),
+            listed(pair["queries"]),
             percent(pair["barcode_overlap"]),
             pair["features"].replace("_", " "),
             number(pair["shared_features"]),
@@ -124,11 +126,9 @@ def training_sections(run: Run) -> list[Json]:
     if curves:
         text = "Each term of the loss, as weighted in the total. The total should fall and then stay level."
         buttons = [{"name": title, "ylab": f"{title} loss"} for title in curves]
-        settings = {
-            "data_labels": buttons,
-            "colors": colours(escape(model["transfer"]) for model in run.training),
-            "showlegend": len(run.training) <= LEGEND_LINES,
-        }
-        plot = line_section("training", "losses", "Loss", ("Iteration", "Loss"), {}, text, settings)
+        styles = line_styles(model["transfer"] for model in run.training)
+        settings = {"data_labels": buttons}
+        plot = line_section("training", "losses", "Loss", ("Iteration", "Loss"), {}, text + line_keys(styles))
+        plot["pconfig"] |= line_settings(("Iteration", "Loss"), styles, settings)
         sections.append(plot | {"data": list(curves.values())})
     return sections
