@@ -11,6 +11,7 @@ process REPORT {
     path training, stageAs: 'training/?/*'
     path baselines, stageAs: 'baselines/?/*'
     path results, stageAs: 'results/?/*'
+    path figures, stageAs: 'figures/?/*'
 
     output:
     path 'multiqc_input', emit: content
@@ -26,6 +27,7 @@ process REPORT {
         --training ${training ?: ''} \\
         --baselines ${baselines ?: ''} \\
         --results ${results} \\
+        --figures ${figures ?: ''} \\
         --outdir multiqc_input \\
         --summary summary.csv
     """
