@@ -51,6 +51,7 @@ demo: setup ## the main job on simulated data, without containers; results in re
 	    --chrom_sizes results-demo/data/genome.sizes \
 	    --hyperparameters iterations=500 \
 	    --baselines all \
+	    --umap_cells 50000 \
 	    --outdir results-demo
 	@echo "Open $(CURDIR)/results-demo/multiqc/multiqc_report.html"
 

@@ -3,8 +3,10 @@ include { BASELINES        } from '../modules/local/baselines'
 include { CALL_PEAKS       } from '../modules/local/call_peaks'
 include { CHECK_INPUTS     } from '../modules/local/check_inputs'
 include { COUNT_FEATURES   } from '../modules/local/count_features'
+include { EMBED            } from '../modules/local/embed'
 include { EVALUATE         } from '../modules/local/evaluate'
 include { EXPLAIN          } from '../modules/local/explain'
+include { FIGURES          } from '../modules/local/figures'
 include { FIT_QUERY        } from '../modules/local/fit_query'
 include { GENE_ACTIVITY    } from '../modules/local/gene_activity'
 include { INGEST_FRAGMENTS } from '../modules/local/ingest_fragments'
@@ -282,6 +284,26 @@ workflow CELLPREDX {
             .map { row -> row.tail() }
     )
 
+    // The neighbours of gene activity are those of its peaks or windows, which PAIR has.
+    EMBED(
+        ANNOTATE.out.annotated
+            .filter { _meta, _annotated -> options.umap_cells > 0 }
+            .map { meta, annotated -> [meta.transfer, meta, annotated] }
+            .combine(ch_bundles, by: 0)
+            .combine(PAIR.out.pair.map { meta, pair -> [meta.id, pair] }, by: 0)
+            .map { _id, meta, annotated, bundle, pair -> [meta, annotated, bundle, pair] },
+        options.umap_cells
+    )
+    ch_maps = EMBED.out.csv.mix(
+        ANNOTATE.out.annotated.filter { _meta, _annotated -> options.umap_cells == 0 }.map { meta, _annotated -> [meta, []] }
+    )
+    FIGURES(
+        ANNOTATE.out.annotated
+            .join(EXPLAIN.out.csv)
+            .join(EVALUATE.out.json)
+            .join(ch_maps)
+    )
+
     ch_versions = channel.topic('versions')
         .unique()
         .toSortedList { a, b -> a.toString() <=> b.toString() }
@@ -297,7 +319,7 @@ workflow CELLPREDX {
         TRAIN.out.json.map { _meta, json -> json }.toSortedList(),
         BASELINES.out.json.map { _meta, json -> json }.toSortedList(),
         EVALUATE.out.json.map { _meta, json -> json }.toSortedList(),
-        []
+        FIGURES.out.figures.map { _meta, folder -> folder }.toSortedList()
     )
     MULTIQC(REPORT.out.content, file("${projectDir}/assets/multiqc_config.yml"))
 }

@@ -15,7 +15,7 @@ STAGES = (
 )
 
 
-PACKAGES = ("numpy", "scipy", "anndata", "scikit-learn", "torch")
+PACKAGES = ("numpy", "scipy", "anndata", "scikit-learn", "umap-learn", "torch")
 
 
 def print_versions(args: argparse.Namespace) -> None:

@@ -93,13 +93,25 @@ def test_unmatched_rna_to_atac_leaves_every_result(unmatched_run: Run) -> None:
 
 
 def test_annotated_query_opens_in_scanpy(unmatched_run: Run) -> None:
-    data = ad.read_h5ad(unmatched_run.outdir / "groups/all/query/annotated.h5ad")
+    import scanpy as sc
+
+    data = sc.read_h5ad(unmatched_run.outdir / "groups/all/query/annotated.h5ad")
     predictions = unmatched_run.table("groups/all/query/predictions.csv")
     assert list(data.obs_names) == [row["barcode"] for row in predictions]
     assert list(data.obs["predicted"].astype(str)) == [row["predicted"] for row in predictions]
     assert data.obsm["X_cellpredx"].shape == (len(predictions), 64)
-    assert data.uns["cellpredx"]["scenario"] == "unmatched"
+    bundle = unmatched_run.json("groups/all/model/bundle.json")
+    about = data.uns["cellpredx"]
+    assert about["scenario"] == "unmatched"
+    assert about["preset"] == "paper"
+    assert list(about["references"]) == bundle["references"]
+    assert about["bundle_sha256"] == bundle["files"]["weights.safetensors"]
+    assert about["bundle_made_with"] == bundle["made_with"]
+    assert (about["threshold"], about["threshold_on"]) == (bundle["unknown"]["below"], bundle["unknown"]["on"])
+    assert about["annotated_by"] == bundle["version"] == about["bundle_version"]
     assert "cell_type" not in data.obs
+    panels = sc.pl.embedding(data, basis="X_cellpredx", color=["predicted", "confidence"], show=False)
+    assert [panel.get_title() for panel in panels] == ["predicted", "confidence"]
 
 
 def test_report_has_its_sections(unmatched_run: Run) -> None:
@@ -129,7 +141,8 @@ def test_a_changed_seed_trains_again_and_counts_nothing_again(
     folder, arguments = unmatched
     again = succeeded(run_pipeline(folder, *arguments, "--seed", "7", "-resume", outdir="seed7"))
     ran = {task["name"].split(" ")[0].split(":")[-1] for task in again.tasks() if task["status"] == "COMPLETED"}
-    assert ran == {"TRAIN", "FIT_QUERY", "PREDICT", "ANNOTATE", "EXPLAIN", "EVALUATE", "REPORT", "MULTIQC"}
+    expected = {"TRAIN", "FIT_QUERY", "PREDICT", "ANNOTATE", "EXPLAIN", "EVALUATE", "FIGURES", "REPORT", "MULTIQC"}
+    assert ran == expected
 
 
 def test_matched_scenario_under_the_strict_parser(tmp_path: Path) -> None:
@@ -300,6 +313,26 @@ def test_plain_classifiers_beside_the_model_from_sheet_to_report(rna: Path, rna_
     page = (run.outdir / "multiqc/multiqc_report.html").read_text()
     assert "Beside plain classifiers" in page
     assert "Beside plain classifiers" not in (rna_run.outdir / "multiqc/multiqc_report.html").read_text()
+
+
+def test_maps_and_figures_of_a_query_are_published(rna: Path, rna_run: Run) -> None:
+    without = rna_run.json("groups/all/query/figures/figures.json")["figures"]
+    assert not any(figure["part"] == "embedding" for figure in without)
+    run = succeeded(run_pipeline(rna, "--input", "data/sheet.csv", *FAST, "--umap_cells", "100", outdir="mapped"))
+    rows = run.table("groups/all/query/embedding.csv")
+    query = [row for row in rows if row["side"] == "query"]
+    assert 100 <= len(query) < len(run.table("groups/all/query/predictions.csv"))
+    assert all(row[name] for row in query for name in ("barcode", "confidence", "own_1", "own_2", "model_1", "model_2"))
+    # The bundle keeps the labels of the reference cells that it holds.
+    labels = set(ad.read_h5ad(rna / "data" / "reference_rna.h5ad").obs["cell_type"].astype(str))
+    assert {row["cell_type"] for row in rows if row["side"] == "reference"} == labels
+    found = run.json("groups/all/query/figures/figures.json")["figures"]
+    names = [figure["name"] for figure in found]
+    assert names[:5] == ["umap_own", "umap_model", "composition", "dot_plot", "violins"]
+    assert {"river", "confusion"} <= set(names)
+    for name in names:
+        for kind in ("svg", "png", "csv", "page.png"):
+            assert (run.outdir / "groups/all/query/figures" / f"{name}.{kind}").is_file()
 
 
 @pytest.fixture

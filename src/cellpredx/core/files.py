@@ -8,6 +8,7 @@ import math
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -235,7 +236,10 @@ def read_csv(path: str | Path, texts: tuple[str, ...] = ()) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    table = pd.read_csv(path, keep_default_na=False, na_values={}, dtype=dict.fromkeys(texts, str))
+    with warnings.catch_warnings():
+        # A long column of numbers with empty fields is read as both in turn; it becomes numbers below.
+        warnings.simplefilter("ignore", pd.errors.DtypeWarning)
+        table = pd.read_csv(path, keep_default_na=False, na_values={}, dtype=dict.fromkeys(texts, str))
     table.columns = _original_text(table.columns)
     for name in table.columns:
         column = table[name]

@@ -27,7 +27,8 @@ class Bundle:
     """What prediction and explanation need of a trained model.
 
     encoder (m, G) and (m,); folded (K, G) and (K,): z = x encoder^T + b, logits = x folded^T + b; `features`: G rows,
-    index name; `info`: bundle.json.
+    index name; `info`: bundle.json. reference_labels: numbers of the types of the cells of reference_embedding, none in
+    older bundles.
     """
 
     encoder_weight: NDArray[np.float32]
@@ -35,6 +36,7 @@ class Bundle:
     folded_weight: NDArray[np.float32]
     folded_bias: NDArray[np.float32]
     reference_embedding: NDArray[np.float32]
+    reference_labels: NDArray[np.int64] | None
     features: pd.DataFrame
     labels: list[str]
     calibration: Calibration
@@ -67,6 +69,7 @@ def write(
             "folded.bias": folded_bias,
             "centres": weights.centres,
             "reference_embedding": fit.reference_embedding,
+            "reference_labels": fit.reference_labels,
             "held_out.confidence": fit.calibration.confidence,
             "held_out.correct": fit.calibration.correct,
         }
@@ -104,6 +107,7 @@ def read(folder: str | Path) -> Bundle:
         tensors["folded.weight"],
         tensors["folded.bias"],
         tensors["reference_embedding"],
+        tensors.get("reference_labels"),
         features,
         list(info["labels"]),
         Calibration(

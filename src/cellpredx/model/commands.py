@@ -486,7 +486,10 @@ def run_annotate(args: argparse.Namespace) -> None:
             "scenario": model.info["scenario"],
             "preset": model.info["preset"],
             "references": model.info["references"],
+            "bundle_version": model.info["version"],
+            "bundle_made_with": model.info["made_with"],
             "threshold": gap["threshold"],
+            "threshold_on": gap["threshold_on"],
             "domain_gap_auc": np.nan if gap["auc"] is None else gap["auc"],
         }
         copy_with(args.query, scratch / "annotated.h5ad", obs, {"X_cellpredx": embedding}, about)

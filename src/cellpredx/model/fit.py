@@ -192,7 +192,7 @@ def fit(
         depth = np.concatenate([np.asarray(x.sum(axis=1, dtype=np.float64)).ravel() for x in genes])
     held_out = held_out_logits(reference, modalities[0], depth, h, seed, place)
     calibration = calibrate(held_out.logits, held_out.labels, target_error, threshold)
-    sample = np.random.default_rng(seed).permutation(len(reference.labels))[:2000]
+    sample = np.sort(np.random.default_rng(seed).permutation(len(reference.labels))[:2000])
     weights = training.weights
-    embedding = embed(x_reference[np.sort(sample)], weights.encoder_weight, weights.encoder_bias)
-    return Fit(training, calibration, embedding, held_out.by_batch)
+    embedding = embed(x_reference[sample], weights.encoder_weight, weights.encoder_bias)
+    return Fit(training, calibration, embedding, reference.labels[sample], held_out.by_batch)

@@ -39,9 +39,11 @@ class Training:
 
 @dataclass
 class Fit:
-    """A trained model, its calibration (on whole batches held out, or not), and embeddings of some reference cells."""
+    """A trained model, its calibration (on whole batches held out, or not), and some reference cells: embeddings (n, m)
+    and numbers of their types (n,)."""
 
     training: Training
     calibration: Calibration
     reference_embedding: NDArray[np.float32]
+    reference_labels: NDArray[np.int64]
     held_out_by_batch: bool = False

@@ -1,1 +1,1 @@
-"""Tables and MultiQC content: what a run tells its reader."""
+"""Figures, tables and MultiQC content: what a run tells its reader."""

@@ -1,11 +1,27 @@
-"""The verb `report`."""
+"""The verbs of the report: embed, figures, report."""
 
 import argparse
 from typing import Any
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb `report`."""
+    """Add this stage's verbs."""
+    verb = verbs.add_parser("embed", help="maps of a query's own space and of the model's -> embedding.csv")
+    verb.add_argument("--annotated", required=True, help="annotated.h5ad of `annotate`")
+    verb.add_argument("--bundle", required=True)
+    verb.add_argument("--graph", help="the query's peaks or windows, if there is such a file: LSI is then theirs")
+    verb.add_argument("--cells", type=int, default=50_000, help="most cells of the query")
+    verb.add_argument("--out", default="embedding.csv")
+    verb.set_defaults(run=run_embed)
+
+    verb = verbs.add_parser("figures", help="the figures of a query as SVG and PNG, and their numbers -> figures")
+    verb.add_argument("--annotated", required=True, help="annotated.h5ad of `annotate`")
+    verb.add_argument("--determinants", required=True, help="determinants.csv of `explain`")
+    verb.add_argument("--result", required=True, help="result.json of `evaluate`")
+    verb.add_argument("--embedding", help="embedding.csv of `embed`")
+    verb.add_argument("--outdir", default="figures")
+    verb.set_defaults(run=run_figures)
+
     verb = verbs.add_parser("report", help="the tables of a run and the content of the MultiQC report")
     verb.add_argument("--samples", nargs="*", default=[], metavar="JSON", help="sample.json, one a sample")
     verb.add_argument(
@@ -26,6 +42,47 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "--tables", required=True, metavar="FOLDER", help="where summary.csv, composition.csv and cells_lost.csv go"
     )
     verb.set_defaults(run=run_report)
+
+
+def run_embed(args: argparse.Namespace) -> None:
+    """Write where each cell lies on both maps."""
+    from cellpredx.core.threads import limit
+
+    limit(1)
+
+    from pathlib import Path
+
+    from cellpredx.core.files import write_csv
+    from cellpredx.model import bundle
+    from cellpredx.report.embedding import embedding_table
+
+    graph = args.graph if args.graph and Path(args.graph).is_file() else None
+    write_csv(embedding_table(args.annotated, graph, bundle.read(args.bundle), args.cells), args.out)
+
+
+def run_figures(args: argparse.Namespace) -> None:
+    """Draw what there is to draw of a query."""
+    from cellpredx.core.threads import limit
+
+    limit(1)
+
+    from pathlib import Path
+
+    from cellpredx.core.files import atomic, read_csv, read_json, write_json
+    from cellpredx.report.cell_figures import cell_figures
+    from cellpredx.report.drawing import write
+    from cellpredx.report.label_figures import label_figures
+
+    result = read_json(args.result)
+    determinants = read_csv(args.determinants, ("cell_type", "feature"))
+    texts = ("side", "barcode", "cell_type", "predicted_or_unknown")
+    embedding = read_csv(args.embedding, texts) if args.embedding else None
+    found = [*cell_figures(Path(args.annotated), determinants, embedding, result["types"]), *label_figures(result)]
+    with atomic(args.outdir) as folder:
+        folder.mkdir()
+        entries = [write(figure, folder) for figure in found]
+        names = {key: result[key] for key in ("transfer", "group", "query")}
+        write_json({**names, "figures": entries}, folder / "figures.json")
 
 
 def run_report(args: argparse.Namespace) -> None:

@@ -1,0 +1,29 @@
+process EMBED {
+    tag "${meta.transfer}: ${meta.query}"
+    label 'process_medium'
+    label 'image_core'
+    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}"
+
+    input:
+    tuple val(meta), path(annotated), path(bundle, stageAs: 'bundle'), path(pair, stageAs: 'pair')
+    val cells
+
+    output:
+    tuple val(meta), path('embedding.csv'), emit: csv
+    tuple val(task.process), eval('cellpredx versions'), topic: versions
+
+    script:
+    """
+    cellpredx embed \\
+        --annotated ${annotated} \\
+        --bundle bundle \\
+        --graph pair/graphs/${meta.query}.h5ad \\
+        --cells ${cells} \\
+        --out embedding.csv
+    """
+
+    stub:
+    """
+    touch embedding.csv
+    """
+}
