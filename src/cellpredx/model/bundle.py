@@ -18,6 +18,7 @@ from cellpredx.core.errors import UserError
 from cellpredx.core.features import read_features
 from cellpredx.core.files import atomic
 from cellpredx.model.calibration import Calibration
+from cellpredx.model.members import Members, from_tensors
 from cellpredx.model.presets import Hyperparameters
 from cellpredx.model.weights import LOSSES, Fit
 
@@ -39,6 +40,12 @@ class Bundle:
     labels: list[str]
     calibration: Calibration
     info: dict[str, Any]
+    members: Members | None = None
+
+    @property
+    def beyond_share(self) -> float:
+        """The share of the members that need the whole query."""
+        return 1 - float(self.info.get("network_share", 1.0))
 
 
 def _versions() -> dict[str, str]:
@@ -54,7 +61,7 @@ def write(
 ) -> None:
     """Write a bundle; `info` adds where it comes from (scenario, modalities, preset, recipe, references, seed)."""
     weights = fit.training.weights
-    folded_weight, folded_bias = weights.folded()
+    joined = fit.ensemble
     calibration = {k: v for k, v in vars(fit.calibration).items() if k not in ("confidence", "correct")}
     with atomic(folder) as part:
         part.mkdir()
@@ -63,12 +70,13 @@ def write(
             "encoder.bias": weights.encoder_bias,
             "classifier.weight": weights.classifier_weight,
             "classifier.bias": weights.classifier_bias,
-            "folded.weight": folded_weight,
-            "folded.bias": folded_bias,
+            "folded.weight": joined.weight,
+            "folded.bias": joined.bias,
             "centres": weights.centres,
             "reference_embedding": fit.reference_embedding,
             "held_out.confidence": fit.calibration.confidence,
             "held_out.correct": fit.calibration.correct,
+            **(joined.members.tensors() if joined.members else {}),
         }
         save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, part / "weights.safetensors")
         features.rename_axis("name").to_csv(part / "features.csv", lineterminator="\n")
@@ -82,6 +90,7 @@ def write(
                 "labels": labels,
                 "hyperparameters": asdict(h),
                 "calibration": calibration,
+                "network_share": joined.network_share,
                 "iterations": fit.training.iterations,
                 "stopped": fit.training.stopped,
             },
@@ -110,4 +119,5 @@ def read(folder: str | Path) -> Bundle:
             confidence=tensors["held_out.confidence"], correct=tensors["held_out.correct"], **info["calibration"]
         ),
         info,
+        from_tensors(tensors),
     )

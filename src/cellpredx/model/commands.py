@@ -1,6 +1,7 @@
 """Verbs of the model: train, fit-query, predict, annotate."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cellpredx.matrix.stored import StoredMatrix
+    from cellpredx.model.bundle import Bundle
     from cellpredx.model.fit import Query, Reference
     from cellpredx.model.prediction import Prediction
 
@@ -35,6 +37,7 @@ def register(verbs: Any) -> None:
     parser = verbs.add_parser("fit-query", help="what prediction needs of a whole query -> query_fit, domain_gap.json")
     parser.add_argument("--bundle", required=True)
     parser.add_argument("--query", required=True, help=".h5ad on the bundle's features")
+    parser.add_argument("--graph", help=".h5ad of the query's peaks or windows, where the features are gene activity")
     parser.add_argument("--target-error", type=float)
     parser.add_argument("--unknown-threshold", type=float)
     parser.add_argument("--outdir", default=".")
@@ -144,6 +147,7 @@ def run_train(args: argparse.Namespace) -> None:
             "hyperparameters": vars(h),
             "labels": dict(zip(types, sizes, strict=True)),
             "trained_cells": {"reference": cells[0], "query": cells[1]},
+            "network_share": fitted.ensemble.network_share,
             "iterations": fitted.training.iterations,
             "stopped": fitted.training.stopped,
             "device": place.device.type,
@@ -312,15 +316,17 @@ def run_fit_query(args: argparse.Namespace) -> None:
         on, threshold = "confidence", args.unknown_threshold
     elif args.target_error is not None:
         on, threshold = "confidence", find_threshold(calibration.confidence, calibration.correct, args.target_error)
+    beyond, novelty = _beyond(model, args.query, args.graph)
     with StoredMatrix(args.query) as stored:
         cells = stored.shape[0]
         sample = np.sort(np.random.default_rng(0).permutation(cells)[:MAX_CELLS])
         total, embedding = 0.0, []
         for begin, block in stored.blocks():
             x = model_input(block, stored.about, h)
-            total += float(
-                predict(logits(x, model.folded_weight, model.folded_bias), calibration.temperature).confidence.sum()
-            )
+            scores = logits(x, model.folded_weight, model.folded_bias)
+            if beyond is not None:
+                scores += beyond[begin : begin + block.shape[0]]
+            total += float(predict(scores, calibration.temperature).confidence.sum())
             low, high = np.searchsorted(sample, (begin, begin + block.shape[0]))
             embedding.append(embed(x[sample[low:high] - begin], model.encoder_weight, model.encoder_bias))
     gap = domain_gap(
@@ -330,7 +336,34 @@ def run_fit_query(args: argparse.Namespace) -> None:
     with together(args.outdir) as scratch:
         write_json(found, scratch / "domain_gap.json")
         (scratch / "query_fit").mkdir()
+        for name, values in (("beyond", beyond), ("novelty", novelty)):
+            if values is not None:
+                np.save(scratch / "query_fit" / f"{name}.npy", values)
         write_json({"cells": cells, **found}, scratch / "query_fit" / "query.json")
+
+
+def _beyond(model: "Bundle", query: str, graph: str | None) -> "tuple[Any, Any]":
+    """Return what a bundle's members that need the whole query say of it: logits with their share (n, K), and novelty.
+
+    Both none where the bundle has no such member; novelty alone where it has none of its own.
+    """
+    import numpy as np
+
+    from cellpredx.matrix.stored import StoredMatrix
+    from cellpredx.model.normalise import model_input, proteins_in, without_proteins
+
+    if model.members is None:
+        return None, None
+    with StoredMatrix(query) as stored:
+        counts = stored.rows(0, stored.shape[0])
+        x = model_input(counts, stored.about, model.info["hyperparameters"])
+        within = stored.shape[0] > 0 and _content(stored)[0] in model.info["content"]["queries"].values()
+        accessibility = without_proteins(counts, proteins_in(stored.about))
+    if graph is not None:
+        with StoredMatrix(graph) as stored:
+            accessibility = stored.rows(0, stored.shape[0])
+    logits, novelty = model.members.beyond(x, accessibility, within)
+    return (model.beyond_share * logits).astype(np.float32), novelty
 
 
 def prediction_table(
@@ -375,18 +408,25 @@ def run_predict(args: argparse.Namespace) -> None:
 
     model = bundle.read(args.bundle)
     gap = read_json(Path(args.fit) / "query.json")
+    whole = {path.stem: np.load(path, mmap_mode="r") for path in Path(args.fit).glob("*.npy")}
     tables, embeddings = [], []
     with StoredMatrix(args.query) as stored:
         end = stored.shape[0] if args.cells is None else min(stored.shape[0], args.begin + args.cells)
         for begin, block in stored.blocks(args.begin, end):
             x = model_input(block, stored.about, model.info["hyperparameters"])
-            result = predict(logits(x, model.folded_weight, model.folded_bias), model.calibration.temperature)
+            scores = logits(x, model.folded_weight, model.folded_bias)
+            own = slice(begin, begin + block.shape[0])
+            if "beyond" in whole:
+                scores += whole["beyond"][own]
+            result = predict(scores, model.calibration.temperature)
+            if "novelty" in whole:
+                result = replace(result, novelty=np.asarray(whole["novelty"][own]))
             empty = np.asarray(block.sum(axis=1)).ravel() == 0
             warning = np.where(empty, "no counts on the model's features", "")
             if gap["level"] == "warn":
                 warning = np.where(empty, warning, "domain gap")
             known = (getattr(result, gap["threshold_on"]) >= gap["threshold"]) & ~empty
-            barcodes = stored.obs.index[begin : begin + block.shape[0]].astype(str)
+            barcodes = stored.obs.index[own].astype(str)
             tables.append(prediction_table(result, model.labels, barcodes, known, warning))
             embeddings.append(embed(x, model.encoder_weight, model.encoder_bias))
     with atomic(args.out) as part:

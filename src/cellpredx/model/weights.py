@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellpredx.model.calibration import Calibration
+from cellpredx.model.members import Ensemble
 
 LOSSES = ("total", "cross_entropy", "projection", "contrastive", "alignment", "sparse_centre")
 
@@ -39,9 +40,13 @@ class Training:
 
 @dataclass
 class Fit:
-    """A trained model, its calibration (on whole batches held out, or not), and embeddings of some reference cells."""
+    """A trained model, its calibration (on whole batches held out, or not), and embeddings of some reference cells.
+
+    `ensemble`: what predicts, the network and what a preset has beside it.
+    """
 
     training: Training
     calibration: Calibration
     reference_embedding: NDArray[np.float32]
-    held_out_by_batch: bool = False
+    held_out_by_batch: bool
+    ensemble: Ensemble
