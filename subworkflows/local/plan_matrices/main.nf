@@ -124,7 +124,8 @@ def needsOf(transfer, kinds, plan, options) {
         def graph = kinds[row.sample] == 'fragments' ? features.graph : kinds[row.sample] == 'peaks' ? 'peaks' : null
         def kind = row.part != 'graph' ? features[row.part] : features.graph ? graph : null
         def counted = kinds[row.sample] == 'fragments'
-        def counting = countingOf(kind, features.recipe, options)
+        // What gives the neighbours is counted as parameters say: a bundle's recipe is that of its features.
+        def counting = countingOf(kind, row.part == 'graph' ? null : features.recipe, options)
         def usual = counting + [window_size: null] == countingOf(kind, null, options) + [window_size: null]
         def set = counted ? [kind == 'peaks' ? transfer.group : '', counting].join(' ') : ''
         def beside = plan.samples.find { one -> one.id == row.sample }.rows.any { one -> one.gene_activity }
