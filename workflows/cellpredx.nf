@@ -14,7 +14,9 @@ include { MULTIQC          } from '../modules/local/multiqc'
 include { PAIR             } from '../modules/local/pair'
 include { PREDICT          } from '../modules/local/predict'
 include { PROTEINS         } from '../modules/local/proteins'
+include { REFERENCE_MARKERS } from '../modules/local/reference_markers'
 include { REPORT           } from '../modules/local/report'
+include { RETRAIN          } from '../modules/local/retrain'
 include { STANDARDISE      } from '../modules/local/standardise'
 include { TRAIN            } from '../modules/local/train'
 include { crossesToGenes ; mistakesOf ; needsOf  } from '../subworkflows/local/plan_matrices'
@@ -200,6 +202,26 @@ workflow CELLPREDX {
     BASELINES.out.json.subscribe { meta, json ->
         new groovy.json.JsonSlurper().parseText(json.text).left_out.each { method, reason -> log.warn("${meta.id}: baseline ${method} was left out: ${reason}") }
     }
+
+    // What determinant features are worth: the same training by other seeds and on shuffled labels, and what the reference shows by itself.
+    def retrainings = retrainingsOf(options)
+    def untrained = plan.transfers.findAll { transfer -> transfer.bundle }.collect { transfer -> transfer.id }
+    if (untrained && retrainings) {
+        log.info("${untrained.join(', ')}: with --model nothing is trained again, and determinants.csv has neither stability nor q")
+    }
+    RETRAIN(
+        ch_to_train.combine(channel.fromList(retrainings)),
+        options.subMap(['preset', 'hyperparameters', 'max_train_cells', 'threads', 'device'])
+    )
+    ch_retrained = RETRAIN.out.weights
+        .map { meta, weights -> [groupKey(meta.id, retrainings.size()), weights] }
+        .groupTuple()
+        .map { key, weights -> [key.target, weights.sort(false) { file -> file.name }] }
+        .mix(channel.fromList(plan.transfers.findAll { transfer -> !retrainings || transfer.bundle }.collect { transfer -> [transfer.id, []] }))
+    REFERENCE_MARKERS(ch_to_train)
+    ch_reference_markers = REFERENCE_MARKERS.out.csv
+        .map { meta, csv -> [meta.id, csv] }
+        .mix(channel.fromList(untrained.collect { id -> [id, []] }))
     ch_bundles = TRAIN.out.bundle
         .map { meta, bundle -> [meta.id, bundle] }
         .mix(channel.fromList(plan.transfers.findAll { transfer -> transfer.bundle }.collect { transfer -> [transfer.id, transfer.bundle] }))
@@ -231,9 +253,15 @@ workflow CELLPREDX {
     ANNOTATE(ch_fitted.join(ch_parts))
     EXPLAIN(
         ANNOTATE.out.annotated
-            .map { meta, annotated -> [meta.transfer, meta, annotated] }
+            .join(ch_to_fit.map { meta, _query, graph, _bundle -> [meta, graph] })
+            .map { meta, annotated, graph -> [meta.transfer, meta, annotated, graph] }
             .combine(ch_bundles, by: 0)
-            .map { _id, meta, annotated, bundle -> [meta, annotated, bundle] }
+            .combine(ch_retrained, by: 0)
+            .combine(ch_reference_markers, by: 0)
+            // Genes of the features' own need no annotation.
+            .combine(ch_described.map { meta, pair -> [meta.id, pair.features in ['peaks', 'windows'] ? annotation : []] }, by: 0)
+            .map { row -> row.tail() },
+        options.markers ?: []
     )
 
     ch_baselines = BASELINES.out.csv
@@ -245,18 +273,19 @@ workflow CELLPREDX {
     ch_evaluated = ANNOTATE.out.predictions
         .join(FIT_QUERY.out.domain_gap)
         .join(EXPLAIN.out.csv)
-        .map { meta, predictions, gap, determinants -> [meta.id, meta, predictions, gap, determinants] }
+        .join(EXPLAIN.out.json)
+        .map { row -> [row[0].id] + row }
         .join(ch_baselines)
-        .map { _id, meta, predictions, gap, determinants, baselines -> [meta.query, meta, predictions, gap, determinants, baselines] }
-        .branch { query, _meta, _predictions, _gap, _determinants, _baselines ->
-            labelled: query in labelled
+        .map { row -> [row[1].query] + row.tail() }
+        .branch { row ->
+            labelled: row[0] in labelled
             unlabelled: true
         }
     EVALUATE(
         ch_evaluated.labelled
             .combine(ch_labels, by: 0)
             .mix(ch_evaluated.unlabelled.map { row -> row + [[]] })
-            .map { _query, meta, predictions, gap, determinants, baselines, labels -> [meta, predictions, gap, determinants, baselines, labels] }
+            .map { row -> row.tail() }
     )
 
     ch_versions = channel.topic('versions')
@@ -318,6 +347,14 @@ def pairInput(transfer, needs, files) {
         without_peaks: needs.any { need -> need.without_peaks }
     ]
     return [meta] + ordered + [transfer.bundle ?: []]
+}
+
+// The trainings that are done again: the model itself is the first of --explain_seeds.
+def retrainingsOf(options) {
+    def others = (0..<options.explain_seeds.intValue()).toList().drop(1).collect { number -> options.seed + number }
+    def shuffled = (0..<options.null_permutations.intValue()).toList().collect { number -> options.seed + number + 1 }
+    return others.collect { seed -> [name: "seed_${seed}".toString(), seed: seed, shuffled: false] } +
+        shuffled.collect { seed -> [name: "shuffled_${seed}".toString(), seed: seed, shuffled: true] }
 }
 
 // The images have MACS3; without containers, tasks find what is on PATH.

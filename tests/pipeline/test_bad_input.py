@@ -220,6 +220,20 @@ def test_mistaken_parameters(launch: Launch) -> None:
     assert "annotation" in at(mistakes, f"{sheet}, line 3, column fragments")[1]
 
 
+@both_parsers
+def test_a_mistaken_list_of_markers_is_told_in_one_message(launch: Launch) -> None:
+    sheet = launch.sheet("r,reference,rna,,,a.h5ad,,,,cell_type,,", "q,query,rna,,,b.h5ad,,,,,,")
+    given = {
+        "cell_type,gene\nB,MS4A1\n\nT,\n,CD3E\n": ("m.csv, line 4, column gene", "gene is empty"),
+        "celltype,gene\nB,MS4A1\n": ("m.csv, line 1, column celltype", "there is no such column"),
+        "cell_type;gene\nB;MS4A1\n": ("m.csv, line 1", "columns are separated by semicolons"),
+        "cell_type,gene\nB,MS4A1,CD79A\nT,CD3E,CD3D\n": ("m.csv, line 2", "the row has 3 cells, the header 2"),
+    }
+    for text, (where, what) in given.items():
+        (launch.folder / "m.csv").write_text(text)
+        assert [found[:2] for found in launch.refused("--input", sheet, "--markers", "m.csv")] == [(what, where)]
+
+
 def test_nothing_given(launch: Launch) -> None:
     mistakes = launch.refused(outdir=None)
     assert [what for what, _, _ in mistakes] == ["--input is missing", "--outdir is missing"]

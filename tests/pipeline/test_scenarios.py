@@ -1,6 +1,8 @@
 """The four scenarios and the shapes of sheets, on simulated data, through main.nf on the real engine."""
 
 import csv
+import gzip
+import re
 import shutil
 from pathlib import Path
 
@@ -192,6 +194,16 @@ def test_atac_to_atac_on_peaks_with_lanes_and_libraries(tmp_path: Path) -> None:
     assert run.json("groups/all/model/bundle.json")["recipe"]["kind"] == "peaks"
     peaks = (data / "peaks.bed").read_text().splitlines()
     assert len(run.table("groups/all/model/features.csv")) == len(peaks)
+    table = run.table("groups/all/query/determinants.csv")
+    annotation = gzip.decompress((data / "genes.gtf.gz").read_bytes()).decode()
+    assert {row["nearest_gene"] for row in table} <= set(re.findall('gene_name "([^"]+)"', annotation))
+    assert any(row["distance"] == "0" for row in table)
+    for name in {row["cell_type"] for row in table}:
+        bed = (run.outdir / f"groups/all/query/determinants_bed/{name}.bed").read_text().splitlines()
+        own = {row["feature"]: row["nearest_gene"] for row in table if row["cell_type"] == name}
+        lines = [line.split("\t") for line in bed]
+        assert {f"{chrom}:{start}-{end}": gene for chrom, start, end, gene, _, _ in lines} == own
+        assert max(int(line[4]) for line in lines) == 1000
 
 
 def test_fragments_without_peaks_use_windows_and_odd_file_names_do_no_harm(tmp_path: Path) -> None:
@@ -234,6 +246,45 @@ def test_a_bundle_annotates_a_query_only_sheet_alike(rna: Path, rna_run: Run) ->
     assert "TRAIN" not in " ".join(task["name"] for task in run.tasks())
     path = "groups/all/query/predictions.csv"
     assert (run.outdir / path).read_bytes() == (rna_run.outdir / path).read_bytes()
+
+
+def test_determinant_features_are_tested_by_models_trained_again(rna: Path, rna_run: Run) -> None:
+    plain = rna_run.table("groups/all/query/determinants.csv")
+    assert {row["stability"] + row["q"] + row["is_marker"] for row in plain} == {""}
+    best = [row["feature"] for row in plain if row["cell_type"] == "B"]
+    rows = [f"B,{gene}" for gene in (best[0], best[1].lower(), "NOWHERE")]
+    (rna / "data" / "markers.csv").write_text("\n".join(["cell_type,gene", *rows, "Platelet,PF4"]) + "\n")
+    again = ("--explain_seeds", "2", "--null_permutations", "2", "--markers", "data/markers.csv")
+    run = succeeded(run_pipeline(rna, "--input", "data/sheet.csv", *FAST, *again, outdir="tested"))
+    names = sorted(task["name"] for task in run.tasks() if "RETRAIN" in task["name"])
+    assert [name.split("(")[1] for name in names] == ["all: seed_2)", "all: shuffled_2)", "all: shuffled_3)"]
+    assert [path.name for path in sorted((run.outdir / "groups/all/model").iterdir())] == [
+        path.name for path in sorted((rna_run.outdir / "groups/all/model").iterdir())
+    ]
+    table = run.table("groups/all/query/determinants.csv")
+    assert [{**row, **dict.fromkeys(("stability", "q", "is_marker"), "")} for row in table] == plain
+    assert {row["stability"] for row in table} == {"0.5", "1"}
+    assert all(0 < float(row["q"]) <= 1 for row in table)
+    assert [row["feature"] for row in table if row["is_marker"] == "True"] == best[:2]
+    told = run.json("groups/all/query/explain.json")
+    assert (told["seeds"], told["permutations"]) == (2, 2)
+    rates = told["types"]["B"]["hit_rate"]
+    assert {key: rates["markers"][key] for key in ("hits", "of", "not_in_model")} == {
+        "hits": 2,
+        "of": 2,
+        "not_in_model": 1,
+    }
+    assert rates["reference"]["rate"] > 0.2
+    assert told["types"]["B"]["significant"] == sum(float(row["q"]) < 0.05 for row in table if row["cell_type"] == "B")
+    assert (told["markers_of_other_types"], told["warnings"]) == (["Platelet"], [])
+
+    (rna / "data" / "query_only.csv").write_text("sample,role,modality,matrix\nquery,query,rna,query.h5ad\n")
+    given = ("--input", "data/query_only.csv", "--model", "tested/groups/all/model", *again)
+    run = succeeded(run_pipeline(rna, *given, outdir="tested_with_model"))
+    assert "with --model nothing is trained again" in run.said
+    alone = run.table("groups/all/query/determinants.csv")
+    assert [{**row, "is_marker": ""} for row in alone] == plain
+    assert run.json("groups/all/query/explain.json")["types"]["B"]["hit_rate"]["reference"] is None
 
 
 def test_plain_classifiers_beside_the_model_from_sheet_to_report(rna: Path, rna_run: Run) -> None:

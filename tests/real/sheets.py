@@ -8,6 +8,8 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
+from tests.real import markers
+
 COLUMNS = ["sample", "role", "modality", "fragments", "matrix", "peaks", "barcodes", "labels", "group"]
 
 
@@ -69,7 +71,9 @@ def archr(data: Path, folder: Path) -> tuple[Path, list[str]]:
             "group": "archr",
         },
     ]
-    return _write(rows, folder), ["--annotation", str(source / "genes_hg19_chr5_chr11.bed"), "--genome", "hg19"]
+    listed = ["--markers", str(markers.blood(data, folder / "markers.csv"))]
+    genes = ["--annotation", str(source / "genes_hg19_chr5_chr11.bed"), "--genome", "hg19"]
+    return _write(rows, folder), [*genes, *listed]
 
 
 class _Sheet:
@@ -137,4 +141,5 @@ def matrices(data: Path, folder: Path) -> tuple[Path, list[str]]:
         others = ";".join(f"symphony_{other}" for other in donors if other != donor)
         sheet.add(f"pbmc_{donor}", "reference", "rna", symphony, own, "cell_type", others)
         sheet.add(f"pbmc_{donor}", "query", "rna", symphony, own, "cell_type", f"symphony_{donor}")
-    return _write(sheet.rows, folder), ["--peak_gene_link", "gene"]
+    listed = ["--markers", str(markers.cortex(data, folder / "markers.csv"))]
+    return _write(sheet.rows, folder), ["--peak_gene_link", "gene", *listed]

@@ -192,15 +192,24 @@ def test_the_verb_writes_what_the_report_reads(
     predictions.loc[3, "warning"] = "no counts on the model's features"
     write_csv(predictions, tmp_path / "predictions.csv", digits=9)
     truth.to_csv(tmp_path / "labels.csv", index=False)
-    rows = [(name, rank, f"-{name}{rank}", 0.9, 0.1, 7) for name in types for rank in (1, 2)]
+    known = {1: (True, "1", 0), 2: ("", "", "")}
+    rows = [(name, i, f"-{name}{i}", 0.9, 0.1, 7, 0.5, "", *known[i]) for name in types for i in (1, 2)]
     columns = ["cell_type", "rank", "feature", "frequency", "mean_attribution", "cells"]
+    columns += ["stability", "q", "is_marker", "nearest_gene", "distance"]
     write_csv(pd.DataFrame(rows, columns=columns), tmp_path / "determinants.csv")
+    told = {
+        "types": {},
+        "seeds": 2,
+        "permutations": 0,
+        "warnings": ["no type of --markers is one of the model's: x"],
+    }
+    write_json(told, tmp_path / "explain.json")
     gap = {"auc": 0.7, "level": "pass", "reason": "", "threshold": 0.5}
     write_json(gap, tmp_path / "gap.json")
     run_verb(
         "evaluate", "--transfer", "t", "--group", "g", "--query", "q", "--predictions", tmp_path / "predictions.csv",
         "--domain-gap", tmp_path / "gap.json", "--determinants", tmp_path / "determinants.csv",
-        "--labels", tmp_path / "labels.csv", "--outdir", tmp_path,
+        "--explain", tmp_path / "explain.json", "--labels", tmp_path / "labels.csv", "--outdir", tmp_path,
     )  # fmt: skip
     result = json.loads((tmp_path / "result.json").read_text())
     expected = evaluate(predictions, truth, types)
@@ -217,11 +226,15 @@ def test_the_verb_writes_what_the_report_reads(
     assert result["unknown_paper_cells"] == int(predictions["unknown_paper"].sum())
     assert sum(result["confidence_histogram"]["counts"]) == 200
     assert list(result["determinants"]) == types
-    first = {"feature": f"-{types[0]}1", "mean_attribution": 0.1, "frequency": 0.9}
-    assert result["determinants"][types[0]][0] == first
+    first = {"feature": f"-{types[0]}1", "mean_attribution": 0.1, "frequency": 0.9, "stability": 0.5, "q": None}
+    assert result["determinants"][types[0]][0] == {**first, "is_marker": True, "nearest_gene": "1", "distance": 0}
+    absent = {"is_marker": None, "nearest_gene": None, "distance": None}
+    assert result["determinants"][types[0]][1] == {**first, "feature": f"-{types[0]}2", **absent}
+    assert result["explain"] == told
     assert result["warnings"] == [
         "1 cell: no counts on the model's features",
         "types that the reference lacks (their cells get another type or Unknown): DC",
+        "no type of --markers is one of the model's: x",
     ]
     assert result["evaluation"] == found
 

@@ -18,6 +18,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 from scipy.special import softmax
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
@@ -729,6 +730,25 @@ def test_the_same_training_leaves_the_same_bytes(run_folder: Path, run_verb: Cal
     assert (run_folder / "model" / weights).read_bytes() != (run_folder / "other" / weights).read_bytes()
 
 
+def test_a_retraining_is_the_training_without_its_calibration(run_folder: Path, run_verb: Callable[..., None]) -> None:
+    arguments = [str(a) for a in train_arguments(run_folder, "model")]
+    begin = arguments.index("--bundle")
+    given = ("retrain", *arguments[1:begin], *arguments[begin + 4 :])
+    found = {}
+    for name, more in (("same", ()), ("other", ("--seed", 2)), ("shuffled", ("--shuffled",))):
+        run_verb(*given, *more, "--out", run_folder / name)
+        found[name] = load_file(run_folder / name)["folded.weight"]
+    model = load_file(run_folder / "model" / "weights.safetensors")
+    assert found["same"].tobytes() == model["folded.weight"].tobytes()
+    assert load_file(run_folder / "same")["folded.bias"].tobytes() == model["folded.bias"].tobytes()
+    x = normalise(ad.read_h5ad(run_folder / "pair" / "queries" / "q.h5ad").X, 1e4)
+    truth = np.load(run_folder / "truth.npy")
+    right = {name: float(((x @ weight.T).argmax(axis=1) == truth).mean()) for name, weight in found.items()}
+    assert found["other"].tobytes() != found["same"].tobytes()
+    assert right["other"] > 0.9
+    assert right["shuffled"] < 0.8
+
+
 def test_predictions_follow_the_bundle(run_folder: Path, annotate: Callable[..., None]) -> None:
     annotate(run_folder, "p")
     table = pd.read_csv(run_folder / "p" / "predictions.csv", keep_default_na=False)
@@ -850,7 +870,7 @@ sys.exit(max(main(arguments) for arguments in json.loads(sys.argv[1])))
 def test_prediction_and_explanation_need_no_torch(run_folder: Path, annotate: Callable[..., None]) -> None:
     annotate(run_folder, "with", block=60)
     annotated, out = run_folder / "without" / "annotated.h5ad", run_folder / "determinants.csv"
-    explain = ("explain", "--bundle", run_folder / "model", "--annotated", annotated, "--out", out)
+    explain = ("explain", "--bundle", run_folder / "model", "--annotated", annotated, "--outdir", run_folder)
     calls = json.dumps([[str(a) for a in call] for call in (*predict_arguments(run_folder, "without"), explain)])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     done = subprocess.run([sys.executable, "-c", BLOCKED, calls], capture_output=True, text=True, env=environment)

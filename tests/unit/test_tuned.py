@@ -19,7 +19,6 @@ from cellpredx.model.logistic import Standardised, fit_logistic
 from cellpredx.model.members import (
     Embedded,
     Ensemble,
-    Members,
     Smoothed,
     ensemble,
     fit_smoothed,
@@ -192,6 +191,27 @@ def test_the_network_has_the_larger_share_where_it_is_as_sure() -> None:
     assert shares == [h.network_share, h.network_share_sure] == [0.2, 0.4]
 
 
+@pytest.mark.parametrize("modalities", [("rna", "rna"), ("atac", "atac"), ("rna", "atac")])
+def test_logits_are_linear_in_what_is_explained(modalities: tuple[str, str]) -> None:
+    (reference, y), (query, _) = draw(200, 1), draw(60, 2, shift=0.3)
+    x = [normalise(counts, 1e4) for counts in (reference, query)]
+    h = small({("rna", "rna"): "rna", ("atac", "atac"): "atac"}.get(modalities, "unmatched"))
+    network = (np.random.default_rng(1).standard_normal((3, FEATURES)).astype(np.float32), np.zeros(3, np.float32))
+    both = ensemble(network, x[0], y.astype(np.int64), 3, x[1], replace(h, graph_components=(5, 6, 7)), modalities)
+    rows = np.array([3, 17, 40])
+    features, zero = both.linear_in(x[1], query, False, rows)
+    weight, bias = both.stacked()
+    found = np.asarray(features @ weight.T) - weight @ zero + bias
+    expected = both.logits(x[1], query, within=False)[rows]
+    if modalities == ("atac", "atac"):
+        # Half of a smoothed cell is its own, the rest its neighbours'.
+        alone = expected - both.beyond(x[1], query, within=False)[0][rows]
+        part = np.abs(found - alone).sum() / np.abs(expected - alone).sum()
+        assert 0.3 < part < 0.7
+    else:
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_without_members_the_network_is_all() -> None:
     (reference, y), (query, _) = draw(90, 1), draw(60, 2)
     network = (np.ones((3, FEATURES), np.float32), np.zeros(3, np.float32))
@@ -269,9 +289,9 @@ def test_members_know_the_cells_that_they_were_made_with(tmp_path: Path, run_ver
     model = bundle.read(tmp_path / "model")
     query = tmp_path / "pair" / "queries" / "q.h5ad"
     found = _beyond(model, str(query), None)[0]
-    assert isinstance(model.members, Members)
+    assert model.ensemble.members is not None
     with StoredMatrix(query) as stored:
         x = normalise(stored.rows(0, 80), 1e4)
-    expected = [model.beyond_share * model.members.beyond(x, None, within)[0] for within in (True, False)]
+    expected = [model.ensemble.beyond(x, None, within)[0] for within in (True, False)]
     np.testing.assert_allclose(found, expected[0], atol=1e-5)
     assert np.abs(expected[1] - expected[0]).max() > 1e-4

@@ -5,7 +5,7 @@ process EVALUATE {
     publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", pattern: 'evaluation.json'
 
     input:
-    tuple val(meta), path(predictions), path(domain_gap), path(determinants), path(baselines), path(labels)
+    tuple val(meta), path(predictions), path(domain_gap), path(determinants), path(explain), path(baselines), path(labels)
 
     output:
     tuple val(meta), path('result.json'), emit: json

@@ -1,6 +1,7 @@
 """`cellpredx evaluate`: predictions (and truth, where known) -> result.json, evaluation.json."""
 
 import argparse
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,18 @@ def register(verbs: Any) -> None:
     parser.add_argument("--predictions", required=True)
     parser.add_argument("--domain-gap", required=True)
     parser.add_argument("--determinants", required=True)
+    parser.add_argument("--explain", help="what the determinants are worth: explain.json")
     parser.add_argument("--baselines", help="what plain classifiers say of the query's cells: <query>.baselines.csv")
     parser.add_argument("--labels", help="barcode, cell_type of the query")
     parser.add_argument("--outdir", default=".")
     parser.set_defaults(run=run)
+
+
+def determinant(row: dict[Hashable, Any]) -> dict[str, Any]:
+    """Return a row of determinants.csv as result.json has it: what is empty there is null."""
+    names = ("feature", "mean_attribution", "frequency", "stability", "q", "is_marker", "nearest_gene", "distance")
+    found = {name: None if row.get(name, "") == "" else row[name] for name in names}
+    return {**found, "is_marker": {"True": True, "False": False}.get(str(found["is_marker"]))}
 
 
 def run(args: argparse.Namespace) -> None:
@@ -33,7 +42,8 @@ def run(args: argparse.Namespace) -> None:
     outdir = Path(args.outdir)
     predictions = read_csv(args.predictions, ("barcode", "predicted", "predicted_or_unknown", "warning"))
     gap = read_json(args.domain_gap)
-    determinants = read_csv(args.determinants, ("cell_type", "feature"))
+    determinants = read_csv(args.determinants, ("cell_type", "feature", "nearest_gene"))
+    explain = read_json(args.explain) if args.explain else None
     types = [name.removeprefix("p_") for name in predictions.columns if name.startswith("p_")]
     baselines = read_csv(args.baselines, ("barcode", *METHODS)) if args.baselines else None
     methods = [] if baselines is None else [name for name in METHODS if name in baselines]
@@ -60,6 +70,8 @@ def run(args: argparse.Namespace) -> None:
             "types that the reference lacks (their cells get another type or Unknown): "
             + ", ".join(evaluation["unmatched_labels"])
         )
+    if explain:
+        warnings += explain["warnings"]
     agreement = None
     if baselines is not None:
         # Of a very large query they have a sample of the cells.
@@ -84,9 +96,10 @@ def run(args: argparse.Namespace) -> None:
             "confidence_histogram": {"edges": edges, "counts": counts},
             "domain_gap": gap,
             "determinants": {
-                str(name): part[["feature", "mean_attribution", "frequency"]].to_dict("records")
+                str(name): [determinant(row) for row in part.to_dict("records")]
                 for name, part in determinants.groupby("cell_type", sort=False)
             },
+            "explain": explain,
             "baselines": agreement,
             "evaluation": evaluation,
             "warnings": warnings,

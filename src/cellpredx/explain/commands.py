@@ -1,34 +1,177 @@
-"""`cellpredx explain`: an annotated query and its bundle -> determinants.csv."""
+"""Verbs of explanation: reference-markers, explain."""
 
 import argparse
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cellpredx.explain.determinants import Determinants
+    from cellpredx.explain.trust import Trust
+    from cellpredx.model.bundle import Bundle
+
+RANKED = ("genes", "gene_activity", "peaks")
 
 
 def register(verbs: Any) -> None:
     """Add this stage's verbs."""
-    parser = verbs.add_parser("explain", help="the features that decided the predictions -> determinants.csv")
+    parser = verbs.add_parser("reference-markers", help="differential features of a pair's reference -> a CSV")
+    parser.add_argument("--pair", required=True, help="folder that `pair` wrote")
+    parser.add_argument("--labels", nargs="+", required=True, help="SAMPLE=labels.csv of every reference")
+    parser.add_argument("--max-cells", type=int, default=20_000)
+    parser.add_argument("--out", default="reference_markers.csv")
+    parser.set_defaults(run=run_reference_markers)
+
+    parser = verbs.add_parser("explain", help="the features that decided the predictions -> determinants.csv, ...")
     parser.add_argument("--bundle", required=True)
-    parser.add_argument("--annotated", required=True, help="annotated.h5ad of `predict`")
-    parser.add_argument("--out", default="determinants.csv")
-    parser.set_defaults(run=run)
+    parser.add_argument("--annotated", required=True, help="annotated.h5ad of `annotate`")
+    parser.add_argument("--graph", help=".h5ad of the query's peaks or windows, where the features are gene activity")
+    parser.add_argument("--retrained", nargs="*", default=[], help="what `retrain` wrote: seed_*, shuffled_*")
+    parser.add_argument("--reference-markers", help="what `reference-markers` wrote")
+    parser.add_argument("--markers", help="CSV (cell_type, gene)")
+    parser.add_argument("--annotation", help="genes, for the names of peaks: GTF or BED")
+    parser.add_argument("--outdir", default=".")
+    parser.set_defaults(run=run_explain)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Write the determinant features of every predicted type."""
+def run_reference_markers(args: argparse.Namespace) -> None:
+    """Write the differential features of a reference; of windows, which are too many to be ranked, none."""
+    from cellpredx.core.threads import limit
+
+    limit(1)
+
     import numpy as np
+    import pandas as pd
 
     from cellpredx.core.files import write_csv
+    from cellpredx.explain.differential import differential_features
+    from cellpredx.matrix.stored import StoredMatrix
+    from cellpredx.model.normalise import model_input
+    from cellpredx.model.subsample import by_type
+    from cellpredx.reference.labels import labels_of, numbered
+
+    with StoredMatrix(Path(args.pair) / "reference.h5ad") as stored:
+        if stored.about["kind"] not in RANKED:
+            write_csv(pd.DataFrame(columns=["cell_type", "rank", "feature", "score", "q"]), args.out)
+            return
+        given = labels_of(args.labels, stored.obs)
+        known = np.flatnonzero(given != "")
+        types, y = numbered(given[known])
+        chosen = by_type(y, stored.totals()[known], args.max_cells, np.random.default_rng(0))
+        x = model_input(stored.take(known[chosen]), stored.about, {"scale": 1e4, "binarize": False})
+        features = list(stored.var.index.astype(str))
+    write_csv(differential_features(x, y[chosen], types.tolist(), features), args.out)
+
+
+def run_explain(args: argparse.Namespace) -> None:
+    """Write the determinant features of every predicted type, what they are worth, and where they lie."""
+    from cellpredx.core.threads import limit
+
+    limit(1)
+
+    import numpy as np
+    from scipy.special import softmax
+
+    from cellpredx.core.files import read_csv, together, write_csv, write_json
     from cellpredx.explain.determinants import Determinants
+    from cellpredx.explain.markers import Markers, read_markers
+    from cellpredx.explain.places import Places, write_beds
+    from cellpredx.explain.trust import MAX_CELLS
     from cellpredx.matrix.stored import StoredMatrix
     from cellpredx.model import bundle
     from cellpredx.model.normalise import model_input
+    from cellpredx.model.subsample import by_type
+    from cellpredx.model.whole_query import read_whole
 
+    given = read_markers(Path(args.markers)) if args.markers else {}
     model = bundle.read(args.bundle)
     number = {name: k for k, name in enumerate(model.labels)}
-    found = Determinants(model.folded_weight, model.folded_bias)
+    places = Places(model.features, args.annotation)
+    differential = read_csv(args.reference_markers, ("cell_type", "feature")) if args.reference_markers else None
+    markers = Markers(model.features.index.astype(str), places.names, given, differential)
+    weight, bias = model.ensemble.stacked()
     with StoredMatrix(args.annotated) as stored:
         predicted = np.array([number[str(name)] for name in stored.obs["predicted"]], np.int64)
-        for begin, block in stored.blocks(entries=1 << 22):
-            x = model_input(block, stored.about, model.info["hyperparameters"])
-            found.add(x, predicted[begin : begin + block.shape[0]])
-    write_csv(found.table(model.labels, list(model.features.index.astype(str))), args.out)
+        residual, zero = None, np.zeros(weight.shape[1])
+        sample = by_type(predicted, stored.totals(), MAX_CELLS, np.random.default_rng(0))
+        if model.ensemble.members is None:
+            found = Determinants(weight, bias)
+            for begin, block in stored.blocks(entries=1 << 22):
+                x = model_input(block, stored.about, model.info["hyperparameters"])
+                found.add(x, predicted[begin : begin + block.shape[0]])
+            x = model_input(stored.take(sample), stored.about, model.info["hyperparameters"])
+        else:
+            whole, accessibility, within = read_whole(model, args.annotated, args.graph)
+            x, zero = model.ensemble.linear_in(whole, accessibility, within, sample)
+            bias = bias - weight @ zero
+            found = Determinants(weight, bias, whole.shape[1])
+            found.add(x, predicted[sample])
+            logits = model.ensemble.logits(whole, accessibility, within)[sample]
+            residual = found.residual(softmax(logits, axis=1), predicted[sample])
+        trust = _trust([Path(path) for path in args.retrained], found, x, predicted[sample], zero)
+    types = {
+        model.labels[k]: {
+            "cells": int(found.cells[k]),
+            "decision_share": found.decision_share(k),
+            **trust.of_type(k, found.ranked(k)),
+            "residual": None if residual is None else float(residual[k]),
+            "hit_rate": markers.hit_rates(model.labels[k], found.ranked(k)),
+        }
+        for k in found.types()
+    }
+    strangers = [name for name in given if name not in number]
+    warnings = []
+    if given and len(strangers) == len(given):
+        warnings.append(f"no type of --markers is one of the model's: {', '.join(strangers[:5])}")
+    table = _table(found, model, trust, markers, places)
+    counts = {"seeds": trust.seeds, "permutations": trust.permutations}
+    with together(args.outdir) as out:
+        write_csv(table, out / "determinants.csv")
+        told = {"types": types, **counts, "markers_of_other_types": strangers, "warnings": warnings}
+        write_json(told, out / "explain.json")
+        if places.regions is not None:
+            write_beds(table, places.regions, out / "determinants_bed")
+
+
+def _table(found: "Determinants", model: "Bundle", trust: "Trust", markers: Any, places: Any) -> "pd.DataFrame":
+    """Return determinants.csv; what is not known is empty."""
+    import numpy as np
+
+    table = found.table(model.labels, list(model.features.index.astype(str)))
+    types = found.types()
+    at = np.concatenate([found.ranked(k) for k in types])
+    of_type = np.repeat(types, [len(found.ranked(k)) for k in types])
+    table["stability"] = "" if trust.named is None else trust.named[of_type, at] / trust.seeds
+    table["q"] = "" if trust.q is None else trust.q[of_type, at]
+    known = [markers.given(model.labels[k]) for k in types]
+    marked = [
+        np.full(len(found.ranked(k)), "") if m is None else m[found.ranked(k)]
+        for k, m in zip(types, known, strict=True)
+    ]
+    table["is_marker"] = np.concatenate([part.astype(object) for part in marked])
+    table["nearest_gene"] = places.nearest[at]
+    table["distance"] = places.distance[at]
+    return table
+
+
+def _trust(paths: list[Path], found: "Determinants", x: Any, predicted: Any, zero: Any) -> "Trust":
+    """Measure trust by retrained models, `seed_*` and `shuffled_*`, on cells x (n, parts * G) of a query.
+
+    zero (parts * G,): what is taken from x before weights are applied.
+    """
+    from safetensors.numpy import load_file
+
+    from cellpredx.explain.trust import Trust
+    from cellpredx.model.members import Ensemble
+
+    shape = (len(found.cells), found.features)
+    trust = Trust([found.ranked(k) for k in range(shape[0])], shape)
+    if not paths:
+        return trust
+    trust.observe(x, predicted, found.weight, found.bias)
+    for path in sorted(paths):
+        weight, bias = Ensemble.read(load_file(path)).stacked()
+        add = trust.add_seed if path.name.startswith("seed") else trust.add_shuffled
+        add(weight, bias - weight @ zero)
+    return trust

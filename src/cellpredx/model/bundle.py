@@ -18,7 +18,7 @@ from cellpredx.core.errors import UserError
 from cellpredx.core.features import read_features
 from cellpredx.core.files import atomic
 from cellpredx.model.calibration import Calibration
-from cellpredx.model.members import Members, from_tensors
+from cellpredx.model.members import Ensemble
 from cellpredx.model.presets import Hyperparameters
 from cellpredx.model.weights import LOSSES, Fit
 
@@ -27,25 +27,29 @@ from cellpredx.model.weights import LOSSES, Fit
 class Bundle:
     """What prediction and explanation need of a trained model.
 
-    encoder (m, G) and (m,); folded (K, G) and (K,): z = x encoder^T + b, logits = x folded^T + b; `features`: G rows,
+    encoder (m, G) and (m,): z = x encoder^T + b; ensemble: logits = x folded^T + b, folded (K, G), and what a preset
+    has beside that; `features`: G rows,
     index name; `info`: bundle.json.
     """
 
     encoder_weight: NDArray[np.float32]
     encoder_bias: NDArray[np.float32]
-    folded_weight: NDArray[np.float32]
-    folded_bias: NDArray[np.float32]
+    ensemble: Ensemble
     reference_embedding: NDArray[np.float32]
     features: pd.DataFrame
     labels: list[str]
     calibration: Calibration
     info: dict[str, Any]
-    members: Members | None = None
 
     @property
-    def beyond_share(self) -> float:
-        """The share of the members that need the whole query."""
-        return 1 - float(self.info.get("network_share", 1.0))
+    def folded_weight(self) -> NDArray[np.float32]:
+        """All that is linear in a cell's features, (K, G)."""
+        return self.ensemble.weight
+
+    @property
+    def folded_bias(self) -> NDArray[np.float32]:
+        """The bias beside it, (K,)."""
+        return self.ensemble.bias
 
 
 def _versions() -> dict[str, str]:
@@ -61,7 +65,6 @@ def write(
 ) -> None:
     """Write a bundle; `info` adds where it comes from (scenario, modalities, preset, recipe, references, seed)."""
     weights = fit.training.weights
-    joined = fit.ensemble
     calibration = {k: v for k, v in vars(fit.calibration).items() if k not in ("confidence", "correct")}
     with atomic(folder) as part:
         part.mkdir()
@@ -70,13 +73,11 @@ def write(
             "encoder.bias": weights.encoder_bias,
             "classifier.weight": weights.classifier_weight,
             "classifier.bias": weights.classifier_bias,
-            "folded.weight": joined.weight,
-            "folded.bias": joined.bias,
+            **fit.ensemble.tensors(),
             "centres": weights.centres,
             "reference_embedding": fit.reference_embedding,
             "held_out.confidence": fit.calibration.confidence,
             "held_out.correct": fit.calibration.correct,
-            **(joined.members.tensors() if joined.members else {}),
         }
         save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, part / "weights.safetensors")
         features.rename_axis("name").to_csv(part / "features.csv", lineterminator="\n")
@@ -90,7 +91,7 @@ def write(
                 "labels": labels,
                 "hyperparameters": asdict(h),
                 "calibration": calibration,
-                "network_share": joined.network_share,
+                "network_share": fit.ensemble.network_share,
                 "iterations": fit.training.iterations,
                 "stopped": fit.training.stopped,
             },
@@ -110,8 +111,7 @@ def read(folder: str | Path) -> Bundle:
     return Bundle(
         tensors["encoder.weight"],
         tensors["encoder.bias"],
-        tensors["folded.weight"],
-        tensors["folded.bias"],
+        Ensemble.read(tensors),
         tensors["reference_embedding"],
         features,
         list(info["labels"]),
@@ -119,5 +119,4 @@ def read(folder: str | Path) -> Bundle:
             confidence=tensors["held_out.confidence"], correct=tensors["held_out.correct"], **info["calibration"]
         ),
         info,
-        from_tensors(tensors),
     )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cellpredx.matrix.stored import StoredMatrix
     from cellpredx.model.bundle import Bundle
     from cellpredx.model.fit import Query, Reference
     from cellpredx.model.prediction import Prediction
@@ -20,19 +19,18 @@ MIN_FEATURES = 10
 def register(verbs: Any) -> None:
     """Add this stage's verbs."""
     parser = verbs.add_parser("train", help="train a model on a transfer -> bundle, training.json")
-    parser.add_argument("--pair", required=True, help="folder that `pair` wrote")
-    parser.add_argument("--labels", nargs="+", required=True, help="SAMPLE=labels.csv of every reference")
-    parser.add_argument("--preset", default="paper")
-    parser.add_argument("--hyperparameters", default="")
+    _training_options(parser)
     parser.add_argument("--target-error", type=float)
     parser.add_argument("--unknown-threshold", type=float)
-    parser.add_argument("--max-train-cells", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--bundle", default="model")
     parser.add_argument("--training", default="training.json")
     parser.set_defaults(run=run_train)
+
+    parser = verbs.add_parser("retrain", help="train as `train` does, without calibration -> what predicts")
+    _training_options(parser)
+    parser.add_argument("--shuffled", action="store_true", help="on labels that are permuted among the reference cells")
+    parser.add_argument("--out", default="weights.safetensors")
+    parser.set_defaults(run=run_retrain)
 
     parser = verbs.add_parser("fit-query", help="what prediction needs of a whole query -> query_fit, domain_gap.json")
     parser.add_argument("--bundle", required=True)
@@ -61,19 +59,43 @@ def register(verbs: Any) -> None:
     parser.set_defaults(run=run_annotate)
 
 
-def run_train(args: argparse.Namespace) -> None:
-    """Train on a pair's reference and queries; labels come from the references alone."""
+def _training_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every training takes."""
+    parser.add_argument("--pair", required=True, help="folder that `pair` wrote")
+    parser.add_argument("--labels", nargs="+", required=True, help="SAMPLE=labels.csv of every reference")
+    parser.add_argument("--preset", default="paper")
+    parser.add_argument("--hyperparameters", default="")
+    parser.add_argument("--max-train-cells", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+
+
+def _start_torch(threads: int) -> None:
+    """Let torch take `threads`, and give the same numbers again and again. Comes before numpy is imported."""
     import os
-    import time
 
     from cellpredx.core.threads import limit
 
-    limit(args.threads)
+    limit(threads)
     # A GPU's products are repeatable with a workspace of fixed size alone.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
-    import numpy as np
     import torch
+
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Every tensor that is made empty is filled by what follows; filling it before would cost a tenth of the time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def run_train(args: argparse.Namespace) -> None:
+    """Train on a pair's reference and queries; labels come from the references alone."""
+    import time
+
+    _start_torch(args.threads)
+
+    import numpy as np
 
     from cellpredx.core.files import read_json, write_json
     from cellpredx.model import bundle, presets
@@ -81,10 +103,6 @@ def run_train(args: argparse.Namespace) -> None:
     from cellpredx.model.fit import fit
 
     begin = time.monotonic()
-    torch.set_num_threads(args.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # Every tensor that is made empty is filled by what follows; filling it before would cost a tenth of the time.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     candidates = places(args.device)
     folder = Path(args.pair)
     pair = read_json(folder / "pair.json")
@@ -167,6 +185,39 @@ def run_train(args: argparse.Namespace) -> None:
     )
 
 
+def run_retrain(args: argparse.Namespace) -> None:
+    """Train once more, by another seed or on shuffled labels; write the folded weights alone.
+
+    The seed draws the cells where they are a sample, the permutation of the labels, and the training.
+    """
+    _start_torch(args.threads)
+
+    from dataclasses import replace
+
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    from cellpredx.core.files import atomic, read_json
+    from cellpredx.model import presets
+    from cellpredx.model.device import first_that_fits, places
+    from cellpredx.model.fit import train_model
+
+    folder = Path(args.pair)
+    pair = read_json(folder / "pair.json")
+    h = presets.override(presets.load(args.preset, pair["scenario"]), args.hyperparameters)
+    rng = np.random.default_rng(args.seed)
+    reference, *_ = _reference(folder, pair, args.labels, args.max_train_cells, rng)
+    queries, _ = _queries(folder, pair, args.max_train_cells, rng)
+    if args.shuffled:
+        reference = replace(reference, labels=rng.permutation(reference.labels))
+    modalities = (pair["reference_modality"], pair["query_modality"])
+    (_, joined, _), *_ = first_that_fits(
+        places(args.device), lambda place: train_model(reference, queries, modalities, h, args.seed, place)
+    )
+    with atomic(args.out) as part:
+        save_file({k: np.ascontiguousarray(v) for k, v in joined.tensors().items()}, part)
+
+
 def _reference(
     folder: Path, pair: dict[str, Any], labels: list[str], most: int, rng: Any
 ) -> "tuple[Reference, list[str], list[int], dict[str, Any]]":
@@ -179,6 +230,7 @@ def _reference(
     from cellpredx.model.fit import Reference
     from cellpredx.model.normalise import is_log1p, proteins_in
     from cellpredx.model.subsample import by_type
+    from cellpredx.model.whole_query import content_of, digest
     from cellpredx.reference.labels import labels_of, numbered
 
     warnings = []
@@ -206,7 +258,7 @@ def _reference(
         single = types[sizes == 1]
         if len(single):
             warnings.append(f"types with one reference cell, left out of calibration: {', '.join(single)}")
-        content, depth = _content(stored)
+        content, depth = content_of(stored)
         chosen = by_type(y, depth[known], most, rng)
         if len(chosen) < len(known):
             warnings.append(f"trained on {len(chosen):,} of {len(known):,} reference cells")
@@ -222,7 +274,7 @@ def _reference(
         about = {
             "features": stored.var[columns],
             "recipe": {k: stored.about[k] for k in ("genome", "annotation_sha256") if k in stored.about},
-            "content": {"reference": content, "labels": _digest(names)},
+            "content": {"reference": content, "labels": digest(names)},
             "warnings": warnings,
         }
         kinds = (is_log1p(stored.about), proteins_in(stored.about))
@@ -239,6 +291,7 @@ def _queries(folder: Path, pair: dict[str, Any], most: int, rng: Any) -> "tuple[
     from cellpredx.model.fit import Query
     from cellpredx.model.normalise import is_log1p, proteins_in
     from cellpredx.model.subsample import by_depth
+    from cellpredx.model.whole_query import content_of
 
     queries, content, warnings = [], {}, []
     with ExitStack() as stack:
@@ -249,7 +302,7 @@ def _queries(folder: Path, pair: dict[str, Any], most: int, rng: Any) -> "tuple[
                 raise UserError(
                     f"query {name} has {matrix.shape[0]} cells: too few to train with", None, "annotate it with --model"
                 )
-            content[name], depth = _content(matrix)
+            content[name], depth = content_of(matrix)
             chosen = by_depth(depth, max(3, most * matrix.shape[0] // sum(cells)), rng)
             graph = None
             path = folder / "graphs" / f"{name}.h5ad"
@@ -269,28 +322,6 @@ def _queries(folder: Path, pair: dict[str, Any], most: int, rng: Any) -> "tuple[
         used = sum(query.counts.shape[0] for query in queries)
         warnings.append(f"trained on {used:,} of {sum(cells):,} query cells; all are annotated")
     return queries, {"recipe": recipe, "content": content, "warnings": warnings}
-
-
-def _digest(names: Any) -> str:
-    import hashlib
-
-    return hashlib.sha256("\n".join(map(str, names)).encode()).hexdigest()
-
-
-def _content(stored: "StoredMatrix") -> tuple[str, Any]:
-    """Return the SHA-256 of a matrix's features and values, whatever its cells are called, and the counts a cell."""
-    import hashlib
-
-    import numpy as np
-
-    digests = [hashlib.sha256(_digest(stored.var.index).encode()) for _ in range(3)]
-    depth = []
-    for _, block in stored.blocks():
-        for digest, part in zip(digests, (np.diff(block.indptr), block.indices, block.data), strict=True):
-            digest.update(np.ascontiguousarray(part).tobytes())
-        depth.append(np.asarray(block.sum(axis=1, dtype=np.float64)).ravel())
-    whole = hashlib.sha256("".join(digest.hexdigest() for digest in digests).encode()).hexdigest()
-    return whole, np.concatenate(depth) if depth else np.zeros(0)
 
 
 def run_fit_query(args: argparse.Namespace) -> None:
@@ -349,21 +380,12 @@ def _beyond(model: "Bundle", query: str, graph: str | None) -> "tuple[Any, Any]"
     """
     import numpy as np
 
-    from cellpredx.matrix.stored import StoredMatrix
-    from cellpredx.model.normalise import model_input, proteins_in, without_proteins
+    from cellpredx.model.whole_query import read_whole
 
-    if model.members is None:
+    if model.ensemble.members is None:
         return None, None
-    with StoredMatrix(query) as stored:
-        counts = stored.rows(0, stored.shape[0])
-        x = model_input(counts, stored.about, model.info["hyperparameters"])
-        within = stored.shape[0] > 0 and _content(stored)[0] in model.info["content"]["queries"].values()
-        accessibility = without_proteins(counts, proteins_in(stored.about))
-    if graph is not None:
-        with StoredMatrix(graph) as stored:
-            accessibility = stored.rows(0, stored.shape[0])
-    logits, novelty = model.members.beyond(x, accessibility, within)
-    return (model.beyond_share * logits).astype(np.float32), novelty
+    logits, novelty = model.ensemble.beyond(*read_whole(model, query, graph))
+    return logits.astype(np.float32), novelty
 
 
 def prediction_table(

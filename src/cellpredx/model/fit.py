@@ -10,12 +10,12 @@ from cellpredx.model.calibration import calibrate
 from cellpredx.model.device import CPU, Place
 from cellpredx.model.features import Cells
 from cellpredx.model.graph import lsi, neighbours, pca
-from cellpredx.model.members import ensemble
+from cellpredx.model.members import Ensemble, ensemble
 from cellpredx.model.normalise import prepare, with_proteins, without_proteins
 from cellpredx.model.prediction import embed
 from cellpredx.model.presets import Hyperparameters
 from cellpredx.model.training import train
-from cellpredx.model.weights import Fit
+from cellpredx.model.weights import Fit, Training
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,28 @@ def held_out_logits(
     return HeldOut(np.where(np.isfinite(all_logits), all_logits, floor), np.concatenate(truth), by_batch)
 
 
+def train_model(
+    reference: Reference,
+    queries: list[Query],
+    modalities: tuple[str, str],
+    h: Hyperparameters,
+    seed: int,
+    place: Place = CPU,
+) -> tuple[Training, Ensemble, sp.csr_matrix]:
+    """Train a model without its calibration; return it, what predicts, and the reference as it was read, (N_R, G)."""
+    near = query_neighbours(queries, modalities[1], h)
+    x_reference = _prepared(reference, h)
+    prepared = [_prepared(query, h) for query in queries]
+    x_query = prepared[0] if len(prepared) == 1 else sp.csr_matrix(sp.vstack(prepared, format="csr"))
+    cells = Cells(sp.vstack([x_reference, x_query], format="csr"), place)
+    training = train(cells, len(reference.labels), reference.labels, reference.types, near, h, seed)
+    joined = ensemble(
+        *(training.weights.folded(), x_reference, reference.labels, reference.types, x_query, h, modalities),
+        reference.proteins,
+    )
+    return training, joined, x_reference
+
+
 def fit(
     reference: Reference,
     queries: list[Query],
@@ -176,16 +198,7 @@ def fit(
     place: Place = CPU,
 ) -> Fit:
     """Fit a model of a reference to queries; `modalities`: of the reference and of the queries, rna or atac."""
-    near = query_neighbours(queries, modalities[1], h)
-    x_reference = _prepared(reference, h)
-    prepared = [_prepared(query, h) for query in queries]
-    x_query = prepared[0] if len(prepared) == 1 else sp.csr_matrix(sp.vstack(prepared, format="csr"))
-    cells = Cells(sp.vstack([x_reference, x_query], format="csr"), place)
-    training = train(cells, len(reference.labels), reference.labels, reference.types, near, h, seed)
-    joined = ensemble(
-        *(training.weights.folded(), x_reference, reference.labels, reference.types, x_query, h, modalities),
-        reference.proteins,
-    )
+    training, joined, x_reference = train_model(reference, queries, modalities, h, seed, place)
     depth = None
     if modalities[0] != modalities[1] and not reference.is_log:
         genes = (without_proteins(query.counts, query.proteins) for query in queries)

@@ -5,7 +5,9 @@ their shares. Members that are linear in a cell's own features are one product, 
 need the whole query (its graph, its moments), and `fit-query` computes their logits.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,11 +18,12 @@ from scipy.stats import rankdata
 from cellpredx.model.graph import loadings_of, neighbours, pca
 from cellpredx.model.logistic import Floats, Standardised, fit_logistic
 from cellpredx.model.presets import Hyperparameters
-from cellpredx.model.spectral import Spectral, spectral
+from cellpredx.model.spectral import Spectral, spectral, unit_rows
 
 COMMON = 0.005  # share of a side's cells that must have a gene
 CLIP = 10.0  # standard deviations
 ROW_LENGTH = 5.0  # of embedded cells
+FLAT = 1e-9  # a deviation below it is none
 BLOCK = 512  # features smoothed at a time
 NEAREST = 10  # cells of either side that novelty looks at
 
@@ -62,6 +65,33 @@ class Embedded:
     def _prefixes(self, both: Floats) -> list[Floats]:
         return prefixes(both, [d for d, _, _ in self.readouts], self.smoothing, self.neighbours)
 
+    def own_features(self, x: sp.csr_matrix, within: bool, rows: NDArray[np.int64]) -> sp.csr_matrix:
+        """Return what of the cells `rows` of x (n, G) is linear in `maps`, (rows, prefixes * G): their own part.
+
+        Degrees and row lengths are held fixed; what smoothing takes from neighbours is left out.
+        """
+        counts = x[rows][:, : len(self.spectral.weight)]
+        y, embedding = unit_rows(counts, self.spectral.weight), self.spectral.project(counts, within)
+        r = self.spectral.row_scale(y, within)
+        parts = []
+        for d, _, _ in self.readouts:
+            length = np.maximum(np.linalg.norm(embedding[:, :d], axis=1), 1e-12)
+            scaled = sp.csr_matrix(sp.diags((1 - self.smoothing) * ROW_LENGTH / length * r) @ y)
+            scaled.resize(len(rows), x.shape[1])
+            parts.append(scaled)
+        return sp.csr_matrix(sp.hstack(parts, format="csr"))
+
+    def maps(self, width: int) -> tuple[Floats, Floats]:
+        """Return weights (K, prefixes * width) of `own_features` and the bias (K,)."""
+        weights, biases = [], []
+        for d, weight, bias in self.readouts:
+            folded = np.zeros((len(bias), width))
+            folded[:, : len(self.spectral.weight)] = centred(weight.T).T @ self.spectral.directions[:, :d].T
+            weights.append(folded)
+            biases.append(bias - bias.mean())
+        share = self.share / len(weights)
+        return share * np.concatenate(weights, axis=1), share * np.sum(biases, axis=0)
+
     def novelty(self, embedding: Floats) -> Floats:
         """Return how unlike the reference embedded query cells (n, d) are, (n,): the sum of two ranks in [0, 1].
 
@@ -99,18 +129,38 @@ class Smoothed:
 
         Some features are smoothed at a time: memory grows with the cells, not with cells times genes.
         """
+        total = np.zeros((x.shape[0], len(self.bias)))
+        for block, smoothed in self._smoothed(x, accessibility):
+            total += np.mean([standardised(s) for s in smoothed], axis=0) @ self.weight[:, block].T
+        return centred(total + self.bias)
+
+    def _smoothed(
+        self, x: sp.csr_matrix, accessibility: sp.csr_matrix
+    ) -> Iterator[tuple[NDArray[np.int64], list[Floats]]]:
+        """Yield some genes and their smoothed log values over each graph, (n, genes)."""
         embedding, _ = spectral(accessibility, max(d for d, _ in self.graphs))
         walks = [walk(embedding[:, :d], k) for d, k in self.graphs]
-        totals = [np.zeros((x.shape[0], len(self.bias))) for _ in walks]
         columns = sp.csc_matrix(x)
         used = np.flatnonzero(np.abs(self.weight).sum(axis=0) > 0)
         for begin in range(0, len(used), BLOCK):
             block = used[begin : begin + BLOCK]
             values = np.expm1(columns[:, block].toarray().astype(np.float64))
-            for number, w in enumerate(walks):
-                z = standardised(np.log1p(smooth(values, w, self.smoothing, self.steps)))
-                totals[number] += z @ self.weight[:, block].T
-        return np.asarray(np.mean([centred(total + self.bias) for total in totals], axis=0))
+            yield block, [np.log1p(smooth(values, w, self.smoothing, self.steps)) for w in walks]
+
+    def own_features(
+        self, x: sp.csr_matrix, accessibility: sp.csr_matrix, rows: NDArray[np.int64]
+    ) -> tuple[sp.csr_matrix, Floats]:
+        """Return the smoothed genes of the cells `rows`, over their deviation, (rows, G), and the mean of all (G,).
+
+        The logits are `weight` times their difference, but for values that are cut at 10 deviations.
+        """
+        found, mean = np.zeros((len(rows), x.shape[1]), np.float32), np.zeros(x.shape[1])
+        for block, smoothed in self._smoothed(x, accessibility):
+            for s in smoothed:
+                scale = np.divide(1, s.std(axis=0), out=np.zeros(len(block)), where=s.std(axis=0) > FLAT)
+                found[:, block] += (s[rows] * scale / len(smoothed)).astype(np.float32)
+                mean[block] += s.mean(axis=0) * scale / len(smoothed)
+        return sp.csr_matrix(found), mean
 
 
 @dataclass(frozen=True)
@@ -133,7 +183,7 @@ class Members:
         embedding = self.rest.spectral.project(x[:, : len(self.rest.spectral.weight)], within)
         return self.rest.logits(embedding), self.rest.novelty(embedding)
 
-    def tensors(self) -> dict[str, NDArray[np.generic]]:
+    def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the part that needs the whole query as named arrays, for a bundle."""
         rest = self.rest
         if isinstance(rest, Smoothed):
@@ -143,7 +193,7 @@ class Members:
                 "smoothed.graphs": np.array(rest.graphs, np.int64),
                 "smoothed.steps": np.array([rest.smoothing, rest.steps]),
             }
-        found: dict[str, NDArray[np.generic]] = {
+        found: dict[str, NDArray[Any]] = {
             "embedded.weight": rest.spectral.weight,
             "embedded.total": rest.spectral.total,
             "embedded.directions": rest.spectral.directions,
@@ -157,7 +207,7 @@ class Members:
         return found
 
 
-def from_tensors(tensors: dict[str, NDArray[np.generic]]) -> Members | None:
+def from_tensors(tensors: dict[str, NDArray[Any]]) -> Members | None:
     """Return what `Members.tensors` gave, none where a bundle has no such part; the linear part is folded elsewhere."""
     t: dict[str, Floats] = {k: np.asarray(v, np.float64) for k, v in tensors.items()}
     if "smoothed.weight" in t:
@@ -198,8 +248,62 @@ class Ensemble:
         """Return the logits of a whole query, (n, K); arguments as of `Members.beyond`."""
         found = np.asarray(x @ self.weight.T, dtype=np.float64) + self.bias
         if self.members is not None:
-            found += (1 - self.network_share) * self.members.beyond(x, accessibility, within)[0]
+            found += self.beyond(x, accessibility, within)[0]
         return found
+
+    def beyond(
+        self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool
+    ) -> tuple[Floats, Floats | None]:
+        """Return what is added to the linear product's logits, (n, K), and novelty (n,), each where there is any."""
+        if self.members is None:
+            return np.zeros((x.shape[0], len(self.bias))), None
+        logits, novelty = self.members.beyond(x, accessibility, within)
+        return (1 - self.network_share) * logits, novelty
+
+    def linear_in(
+        self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool, rows: NDArray[np.int64]
+    ) -> tuple[sp.csr_matrix, NDArray[np.float64]]:
+        """Return all features of the cells `rows` that logits are linear in, (rows, parts * G), and their zero.
+
+        Its parts are the log-normalised features themselves, and what the members make of a cell's own: smoothed
+        genes over their deviation, or the joint embedding's row by a fixed length and degree. The logits are
+        `stacked` weights times (features - zero), but for what neighbours add (see `own_features`).
+        """
+        own = sp.csr_matrix(x[rows], dtype=np.float64)
+        rest = self.members.rest if self.members else None
+        if rest is None:
+            return own, np.zeros(x.shape[1])
+        if isinstance(rest, Smoothed):
+            smoothed, mean = rest.own_features(x, x if accessibility is None else accessibility, rows)
+            return sp.csr_matrix(sp.hstack([own, smoothed])), np.r_[np.zeros(x.shape[1]), mean]
+        more = rest.own_features(x, within, rows)
+        return sp.csr_matrix(sp.hstack([own, more])), np.zeros(x.shape[1] + more.shape[1])
+
+    def stacked(self) -> tuple[Floats, Floats]:
+        """Return the weights (K, parts * G) and bias (K,) of what `linear_in` gives."""
+        weight, bias = self.weight.astype(np.float64), self.bias.astype(np.float64)
+        rest = self.members.rest if self.members else None
+        if rest is None:
+            return weight, bias
+        if isinstance(rest, Smoothed):
+            more, constant = centred(rest.weight.T).T, rest.bias - rest.bias.mean()
+        else:
+            more, constant = rest.maps(weight.shape[1])
+        share = 1 - self.network_share
+        return np.concatenate([weight, share * more], axis=1), bias + share * constant
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Return it as named arrays, for a bundle."""
+        found: dict[str, NDArray[Any]] = {"folded.weight": self.weight, "folded.bias": self.bias}
+        if self.members is not None:
+            found |= {"network_share": np.array([self.network_share]), **self.members.tensors()}
+        return found
+
+    @staticmethod
+    def read(tensors: dict[str, NDArray[Any]]) -> "Ensemble":
+        """Return what `tensors` gave."""
+        share = float(tensors["network_share"][0]) if "network_share" in tensors else 1.0
+        return Ensemble(tensors["folded.weight"], tensors["folded.bias"], from_tensors(tensors), share)
 
 
 def ensemble(
@@ -267,7 +371,7 @@ def smooth(x: Floats, w: sp.csr_matrix, share: float, steps: int) -> Floats:
 def standardised(x: Floats) -> Floats:
     """Return the z-scores of the columns of x (n, d), at most 10 either way; a constant column is 0."""
     deviation = x.std(axis=0)
-    return np.clip(np.divide(x - x.mean(axis=0), deviation, out=np.zeros_like(x), where=deviation > 1e-9), -CLIP, CLIP)
+    return np.clip(np.divide(x - x.mean(axis=0), deviation, out=np.zeros_like(x), where=deviation > FLAT), -CLIP, CLIP)
 
 
 def nearest_cosine(cells: Floats, others: Floats | None, block: int = 2048) -> Floats:

@@ -34,12 +34,15 @@ class Spectral:
         With r = d^-1/2, d the row sum of similarities: V = r (y . directions) / (values + r^2) for a cell of the
         embedding itself, whose similarity to itself is left out of A; r (y . directions) / values for another.
         """
-        within = within and not self.sampled
         y = unit_rows(counts, self.weight)
-        degree = np.asarray(y @ self.total).ravel() - (1 if within else 0)
-        r = np.maximum(degree, 1e-3) ** -0.5
-        own = r[:, None] ** 2 if within else 0
+        r = self.row_scale(y, within)
+        own = r[:, None] ** 2 if within and not self.sampled else 0
         return np.asarray(y @ self.directions) * r[:, None] / (self.values + own) * self.values
+
+    def row_scale(self, y: sp.csr_matrix, within: bool) -> Floats:
+        """Return d^-1/2 of unit rows y (n, G), (n,)."""
+        degree = np.asarray(y @ self.total).ravel() - (1 if within and not self.sampled else 0)
+        return np.asarray(np.maximum(degree, 1e-3) ** -0.5)
 
 
 def unit_rows(counts: sp.csr_matrix, weight: Floats) -> sp.csr_matrix:

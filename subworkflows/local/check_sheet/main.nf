@@ -118,7 +118,7 @@ def planOf(rows, options) {
     def members = named.collectMany { row -> row.groups }.unique().collectEntries { id ->
         [(id): named.findAll { row -> id in row.groups }]
     }
-    def mistakes = bundles.mistakes + sampleMistakes(named, sheet) + sharedFileMistakes(named, sheet) + proteinMistakes(named, sheet) +
+    def mistakes = markerMistakes(options.markers) + bundles.mistakes + sampleMistakes(named, sheet) + sharedFileMistakes(named, sheet) + proteinMistakes(named, sheet) +
         members.collectMany { id, inside -> groupMistakes(id, inside, options) }
     def groups = members.collect { id, inside -> groupOf(id, inside, bundles.of[id]) }
     def ends = ['references', 'queries', 'reference_modality', 'query_modality', 'bundle']
@@ -488,6 +488,18 @@ def bundleMistakes(folder, where) {
     return lacking || !(info instanceof Map) || !info.recipe
         ? [mistake(where, "the bundle `${folder}` is damaged: ${(lacking ?: ['bundle.json']).join(', ')}", 'copy the bundle again')]
         : []
+}
+
+// The list of markers as EXPLAIN will read it: its first mistake, as one may stand in every line of it.
+def markerMistakes(path) {
+    def columns = ['cell_type', 'gene']
+    def table = path ? readTable(path, columns, columns) : [rows: [], mistakes: []]
+    def lacking = table.rows.collectMany { row ->
+        columns.findAll { name -> !row.cells[name] }.collect { name ->
+            mistake(place(path, row.line, name), "${name} is empty", 'write a cell type and one gene in every row')
+        }
+    }
+    return (table.mistakes + lacking).take(1)
 }
 
 /*
