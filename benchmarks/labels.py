@@ -87,14 +87,16 @@ def ours(task: Task, preset: str, seed: int) -> tuple[pd.DataFrame, list[str], d
     """Fit with calibration and predict, as `train` and `predict` do. Returns predictions, types and the training."""
     from cellpredx.model.fit import fit
     from cellpredx.model.normalise import model_input
-    from cellpredx.model.prediction import logits
+    from cellpredx.model.prediction import logits as linear
     from cellpredx.model.presets import load as preset_of
 
     h = preset_of(preset, task.scenario)
     reference, query, types = _sides(task)
     fitted = fit(reference, [query], _modalities(task), h, target_error=TARGET_ERROR, threshold=None, seed=seed)
     x = model_input(task.query.X, task.query.uns["cellpredx"], vars(h))
-    scores = logits(x, *fitted.training.weights.folded())
+    graph = task.graph.X if task.graph is not None else None
+    beyond, novelty = fitted.ensemble.beyond(x, graph, within=True)
+    scores = linear(x, fitted.ensemble.weight, fitted.ensemble.bias) + beyond
     calibration = fitted.calibration
     on, threshold = "confidence", calibration.threshold
     if h.unknown_below > 0:
@@ -105,7 +107,8 @@ def ours(task: Task, preset: str, seed: int) -> tuple[pd.DataFrame, list[str], d
         "threshold": threshold,
         "held_out_accuracy": calibration.held_out_accuracy,
     }
-    return _table(task, scores, types, calibration.temperature, threshold, on), types, about
+    table = _table(task, scores, types, calibration.temperature, threshold, on)
+    return table if novelty is None else table.assign(novelty=novelty), types, about
 
 
 def single(task: Task, changes: dict[str, float], seed: int) -> tuple[pd.DataFrame, list[str], dict[str, Any]]:

@@ -228,13 +228,18 @@ workflow CELLPREDX {
         .map { meta, bundle -> [meta.id, bundle] }
         .mix(channel.fromList(plan.transfers.findAll { transfer -> transfer.bundle }.collect { transfer -> [transfer.id, transfer.bundle] }))
 
+    // A query, and the peaks or windows that give its neighbours where its features are gene activity.
     ch_queries = PAIR.out.queries
-        .transpose()
-        .map { meta, file -> [meta.id, [id: "${meta.id}/${file.baseName}".toString(), transfer: meta.id, group: meta.group, query: file.baseName], file] }
-    ch_to_annotate = ch_queries
+        .join(PAIR.out.graphs)
+        .flatMap { meta, files, graphs -> files.collect { file -> [meta, file, graphs.find { graph -> graph.name == file.name } ?: []] } }
+        .map { meta, file, graph ->
+            [meta.id, [id: "${meta.id}/${file.baseName}".toString(), transfer: meta.id, group: meta.group, query: file.baseName], file, graph]
+        }
+    ch_to_fit = ch_queries
         .combine(ch_bundles, by: 0)
-        .map { _id, meta, query, bundle -> [meta, query, bundle] }
-    FIT_QUERY(ch_to_annotate, options.subMap(['target_error', 'unknown_threshold']))
+        .map { _id, meta, query, graph, bundle -> [meta, query, graph, bundle] }
+    ch_to_annotate = ch_to_fit.map { meta, query, _graph, bundle -> [meta, query, bundle] }
+    FIT_QUERY(ch_to_fit, options.subMap(['target_error', 'unknown_threshold']))
     ch_fitted = ch_to_annotate.join(FIT_QUERY.out.fit)
 
     // Blocks of cells are predicted apart, on as many nodes as there are.
@@ -250,7 +255,8 @@ workflow CELLPREDX {
     ANNOTATE(ch_fitted.join(ch_parts))
     EXPLAIN(
         ANNOTATE.out.annotated
-            .map { meta, annotated -> [meta.transfer, meta, annotated] }
+            .join(ch_to_fit.map { meta, _query, graph, _bundle -> [meta, graph] })
+            .map { meta, annotated, graph -> [meta.transfer, meta, annotated, graph] }
             .combine(ch_bundles, by: 0)
             .combine(ch_retrained, by: 0)
             .combine(ch_reference_markers, by: 0)
@@ -263,7 +269,7 @@ workflow CELLPREDX {
     ch_baselines = BASELINES.out.csv
         .transpose()
         .map { meta, csv -> ["${meta.id}/${csv.name - '.baselines.csv'}".toString(), csv] }
-        .mix(ch_queries.filter { id, _meta, _file -> !(id in compared) }.map { _id, meta, _file -> [meta.id, []] })
+        .mix(ch_queries.filter { id, _meta, _file, _graph -> !(id in compared) }.map { _id, meta, _file, _graph -> [meta.id, []] })
 
     // A query's labels reach its evaluation and nothing else.
     ch_evaluated = ANNOTATE.out.predictions

@@ -242,6 +242,21 @@ def test_fragments_without_peaks_use_windows_and_odd_file_names_do_no_harm(tmp_p
     assert "no peaks were given" in run.table("summary.csv")[0]["reason"]
 
 
+@pytest.mark.parametrize("scenario", ["unmatched", "atac"])
+def test_tuned_is_one_word_and_its_bundle_annotates_alike(tmp_path: Path, scenario: str) -> None:
+    data = simulate(scenario, tmp_path / "data", cells=100)
+    given = [*genome(data), *FAST, "--preset", "tuned"]
+    run = succeeded(run_pipeline(tmp_path, "--input", "data/sheet.csv", *given))
+    assert run.json("groups/all/model/bundle.json")["preset"] == "tuned"
+    assert run.json("groups/all/query/evaluation.json")["accuracy"] >= 0.8
+    rows = (data / "sheet.csv").read_text().splitlines()
+    (data / "query_only.csv").write_text("\n".join(row for row in rows if ",reference," not in row) + "\n")
+    bundle = ["--model", "results/groups/all/model"]
+    alone = succeeded(run_pipeline(tmp_path, "--input", "data/query_only.csv", *given, *bundle, outdir="with_model"))
+    path = "groups/all/query/predictions.csv"
+    assert (alone.outdir / path).read_bytes() == (run.outdir / path).read_bytes()
+
+
 def test_rna_to_rna(rna_run: Run) -> None:
     assert "scenario rna" in rna_run.said
     assert rna_run.json("groups/all/query/evaluation.json")["accuracy"] >= 0.85

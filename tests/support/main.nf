@@ -88,7 +88,7 @@ workflow TRAINED {
 workflow PREDICTED {
     main:
     TRAINED()
-    FIT_QUERY(TRAINED.out.to_predict, [target_error: 0.05, unknown_threshold: null])
+    FIT_QUERY(TRAINED.out.to_predict.map { meta, query, bundle -> [meta, query, [], bundle] }, [target_error: 0.05, unknown_threshold: null])
     ch_fitted = TRAINED.out.to_predict.join(FIT_QUERY.out.fit)
     PREDICT(ch_fitted.map { row -> row + [[0, 40]] }.transpose(by: 4), 40)
 

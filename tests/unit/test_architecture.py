@@ -14,7 +14,11 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "cellpredx"
 ORDER = ("samplesheet", "fragments", "matrix", "reference", "model", "baselines", "explain", "evaluate", "report")
 MODULES = sorted(PACKAGE.rglob("*.py"))
-MODEL = [path for path in sorted((PACKAGE / "model").glob("*.py")) if path.name not in ("commands.py", "bundle.py")]
+MODEL = [
+    path
+    for path in sorted((PACKAGE / "model").glob("*.py"))
+    if path.name not in ("commands.py", "bundle.py", "whole_query.py")
+]
 
 
 def imports(path: Path) -> set[str]:

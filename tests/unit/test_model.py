@@ -174,7 +174,7 @@ def test_a_bad_override_is_refused(text: str, what: str) -> None:
 def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
     with pytest.raises(UserError, match="no preset 'papre'") as caught:
         presets.load("papre", "rna")
-    assert "paper, paper_literal" in str(caught.value.remedy)
+    assert "paper, paper_literal, tuned" in str(caught.value.remedy)
 
 
 # Normalisation and graph
@@ -435,7 +435,7 @@ def test_held_out_cells_are_each_predicted_once_by_a_model_without_them(h: Hyper
     one_batch = np.zeros(121, np.int64)
 
     def held_out(labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        found = held_out_logits(Reference(counts, labels, 3, one_batch), "rna", None, short, 1, CPU)
+        found = held_out_logits(Reference(counts, labels, 3, one_batch), ("rna", "rna"), None, short, 1, CPU)
         assert not found.by_batch
         return found.logits, found.labels
 
@@ -787,7 +787,7 @@ def test_a_type_that_a_half_lacks_is_never_its_answer(h: Hyperparameters, alone:
     labels[:2] = 2 - alone
     labels[2] = alone
     reference = Reference(counts, labels, 3, np.zeros(100, np.int64))
-    found = held_out_logits(reference, "rna", None, replace(h, iterations=20), 1, CPU)
+    found = held_out_logits(reference, ("rna", "rna"), None, replace(h, iterations=20), 1, CPU)
     assert len(found.labels) == 99
     assert (found.logits.argmax(axis=1) != alone).all()
 

@@ -5,7 +5,7 @@ process EXPLAIN {
     publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}"
 
     input:
-    tuple val(meta), path(annotated), path(bundle, stageAs: 'bundle'), path(retrained, stageAs: 'retrained/*'), path(reference_markers), path(annotation, stageAs: 'annotation/*')
+    tuple val(meta), path(annotated), path(graph, stageAs: 'graph/*'), path(bundle, stageAs: 'bundle'), path(retrained, stageAs: 'retrained/*'), path(reference_markers), path(annotation, stageAs: 'annotation/*')
     path markers, stageAs: 'markers/*'
 
     output:
@@ -19,6 +19,7 @@ process EXPLAIN {
     cellpredx explain \\
         --bundle bundle \\
         --annotated ${annotated} \\
+        ${graph ? "--graph ${graph}" : ''} \\
         ${retrained ? '--retrained retrained/*' : ''} \\
         ${reference_markers ? "--reference-markers ${reference_markers}" : ''} \\
         ${annotation ? '--annotation annotation/*' : ''} \\

@@ -5,7 +5,7 @@ process FIT_QUERY {
     publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", pattern: 'domain_gap.json'
 
     input:
-    tuple val(meta), path(query), path(bundle, stageAs: 'bundle')
+    tuple val(meta), path(query), path(graph, stageAs: 'graph/*'), path(bundle, stageAs: 'bundle')
     val settings
 
     output:
@@ -19,6 +19,7 @@ process FIT_QUERY {
     cellpredx fit-query \\
         --bundle bundle \\
         --query ${query} \\
+        ${graph ? "--graph ${graph}" : ''} \\
         ${settings.target_error != null ? "--target-error ${settings.target_error}" : ''} \\
         ${settings.unknown_threshold != null ? "--unknown-threshold ${settings.unknown_threshold}" : ''} \\
         --outdir .

@@ -11,7 +11,8 @@ process PAIR {
     output:
     tuple val(meta), path('pair'), emit: pair
     tuple val(meta), path('pair/pair.json'), emit: json
-    tuple val(meta), path('pair/queries/*.h5ad'), emit: queries
+    tuple val(meta), path('pair/queries/*.h5ad', arity: '1..*'), emit: queries
+    tuple val(meta), path('pair/graphs/*.h5ad', arity: '0..*'), emit: graphs
     tuple val(task.process), eval('cellpredx versions'), topic: versions
 
     script:

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
 
     from cellpredx.explain.determinants import Determinants
     from cellpredx.explain.trust import Trust
-    from cellpredx.matrix.stored import StoredMatrix
     from cellpredx.model.bundle import Bundle
 
 RANKED = ("genes", "gene_activity", "peaks")
@@ -27,6 +26,7 @@ def register(verbs: Any) -> None:
     parser = verbs.add_parser("explain", help="the features that decided the predictions -> determinants.csv, ...")
     parser.add_argument("--bundle", required=True)
     parser.add_argument("--annotated", required=True, help="annotated.h5ad of `annotate`")
+    parser.add_argument("--graph", help=".h5ad of the query's peaks or windows, where the features are gene activity")
     parser.add_argument("--retrained", nargs="*", default=[], help="what `retrain` wrote: seed_*, shuffled_*")
     parser.add_argument("--reference-markers", help="what `reference-markers` wrote")
     parser.add_argument("--markers", help="CSV (cell_type, gene)")
@@ -71,14 +71,18 @@ def run_explain(args: argparse.Namespace) -> None:
     limit(1)
 
     import numpy as np
+    from scipy.special import softmax
 
     from cellpredx.core.files import read_csv, together, write_csv, write_json
     from cellpredx.explain.determinants import Determinants
     from cellpredx.explain.markers import Markers, read_markers
     from cellpredx.explain.places import Places, write_beds
+    from cellpredx.explain.trust import MAX_CELLS
     from cellpredx.matrix.stored import StoredMatrix
     from cellpredx.model import bundle
     from cellpredx.model.normalise import model_input
+    from cellpredx.model.subsample import by_type
+    from cellpredx.model.whole_query import read_whole
 
     given = read_markers(Path(args.markers)) if args.markers else {}
     model = bundle.read(args.bundle)
@@ -86,19 +90,32 @@ def run_explain(args: argparse.Namespace) -> None:
     places = Places(model.features, args.annotation)
     differential = read_csv(args.reference_markers, ("cell_type", "feature")) if args.reference_markers else None
     markers = Markers(model.features.index.astype(str), places.names, given, differential)
-    found = Determinants(model.folded_weight, model.folded_bias)
+    weight, bias = model.ensemble.stacked()
     with StoredMatrix(args.annotated) as stored:
         predicted = np.array([number[str(name)] for name in stored.obs["predicted"]], np.int64)
-        for begin, block in stored.blocks(entries=1 << 22):
-            x = model_input(block, stored.about, model.info["hyperparameters"])
-            found.add(x, predicted[begin : begin + block.shape[0]])
-        trust = _trust([Path(path) for path in args.retrained], model, stored, predicted, found)
+        residual, zero = None, np.zeros(weight.shape[1])
+        sample = by_type(predicted, stored.totals(), MAX_CELLS, np.random.default_rng(0))
+        if model.ensemble.members is None:
+            found = Determinants(weight, bias)
+            for begin, block in stored.blocks(entries=1 << 22):
+                x = model_input(block, stored.about, model.info["hyperparameters"])
+                found.add(x, predicted[begin : begin + block.shape[0]])
+            x = model_input(stored.take(sample), stored.about, model.info["hyperparameters"])
+        else:
+            whole, accessibility, within = read_whole(model, args.annotated, args.graph)
+            x, zero = model.ensemble.linear_in(whole, accessibility, within, sample)
+            bias = bias - weight @ zero
+            found = Determinants(weight, bias, whole.shape[1])
+            found.add(x, predicted[sample])
+            logits = model.ensemble.logits(whole, accessibility, within)[sample]
+            residual = found.residual(softmax(logits, axis=1), predicted[sample])
+        trust = _trust([Path(path) for path in args.retrained], found, x, predicted[sample], zero)
     types = {
         model.labels[k]: {
             "cells": int(found.cells[k]),
             "decision_share": found.decision_share(k),
             **trust.of_type(k, found.ranked(k)),
-            "residual": None,
+            "residual": None if residual is None else float(residual[k]),
             "hit_rate": markers.hit_rates(model.labels[k], found.ranked(k)),
         }
         for k in found.types()
@@ -138,26 +155,23 @@ def _table(found: "Determinants", model: "Bundle", trust: "Trust", markers: Any,
     return table
 
 
-def _trust(
-    paths: list[Path], model: "Bundle", stored: "StoredMatrix", predicted: Any, found: "Determinants"
-) -> "Trust":
-    """Measure trust by retrained models, `seed_*` and `shuffled_*`, on the cells of the query or a sample of them."""
-    import numpy as np
+def _trust(paths: list[Path], found: "Determinants", x: Any, predicted: Any, zero: Any) -> "Trust":
+    """Measure trust by retrained models, `seed_*` and `shuffled_*`, on cells x (n, parts * G) of a query.
+
+    zero (parts * G,): what is taken from x before weights are applied.
+    """
     from safetensors.numpy import load_file
 
-    from cellpredx.explain.trust import MAX_CELLS, Trust
-    from cellpredx.model.normalise import model_input
-    from cellpredx.model.subsample import by_type
+    from cellpredx.explain.trust import Trust
+    from cellpredx.model.members import Ensemble
 
-    tops = [found.ranked(k) for k in range(len(model.labels))]
-    trust = Trust(tops, model.folded_weight.shape)
+    shape = (len(found.cells), found.features)
+    trust = Trust([found.ranked(k) for k in range(shape[0])], shape)
     if not paths:
         return trust
-    cells = by_type(predicted, stored.totals(), MAX_CELLS, np.random.default_rng(0))
-    x = model_input(stored.take(cells), stored.about, model.info["hyperparameters"])
-    trust.observe(x, predicted[cells], model.folded_weight, model.folded_bias)
+    trust.observe(x, predicted, found.weight, found.bias)
     for path in sorted(paths):
-        tensors = load_file(path)
+        weight, bias = Ensemble.read(load_file(path)).stacked()
         add = trust.add_seed if path.name.startswith("seed") else trust.add_shuffled
-        add(tensors["folded.weight"], tensors["folded.bias"])
+        add(weight, bias - weight @ zero)
     return trust

@@ -1,11 +1,14 @@
 """Determinant features of a type, from the attributions of the cells that were given it."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.special import softmax
 
-from cellpredx.explain.integrated_gradients import attributions
+from cellpredx.explain.integrated_gradients import attributions, folded
 
 PER_CELL = 100
 PER_TYPE = 50
@@ -16,19 +19,22 @@ class Determinants:
     """The features that decide for each type, gathered from blocks of cells.
 
     A feature decides in a cell when it is among the 100 with the largest positive attribution to the cell's
-    predicted type. weight (K, G), bias (K,).
+    predicted type. weight (K, G), bias (K,); or weight (K, parts * G), where a model reads several parts of the same G
+    `features`: the attributions of a feature's parts are summed.
     """
 
-    def __init__(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
+    def __init__(self, weight: NDArray[Any], bias: NDArray[Any], features: int | None = None) -> None:
         self.weight, self.bias = weight, bias
-        self.often = np.zeros(weight.shape, np.int32)
-        self.total = np.zeros(weight.shape)
-        self.positive = np.zeros(weight.shape)
+        self.features = features or weight.shape[1]
+        shape = (len(weight), self.features)
+        self.often = np.zeros(shape, np.int32)
+        self.total = np.zeros(shape)
+        self.positive = np.zeros(shape)
         self.cells = np.zeros(len(weight), np.int64)
 
     def add(self, x: sp.csr_matrix, predicted: NDArray[np.int64]) -> None:
-        """Add cells: x (n, G) and the numbers of their predicted types (n,)."""
-        ig = attributions(x, self.weight, self.bias, predicted)
+        """Add cells: x (n, parts * G) and the numbers of their predicted types (n,)."""
+        ig = folded(attributions(x, self.weight, self.bias, predicted), self.features)
         self.cells += np.bincount(predicted, minlength=len(self.cells))
         of_type = sp.csr_matrix(
             (np.ones(len(predicted)), (predicted, np.arange(len(predicted)))), (len(self.cells), len(predicted))
@@ -60,6 +66,17 @@ class Determinants:
         spoken = self.positive[k].sum()
         own = self.positive[k, self.ranked(k, max(SHARES))]
         return {str(most): min(1.0, float(own[:most].sum() / spoken)) if spoken > 0 else 0.0 for most in SHARES}
+
+    def residual(self, p: NDArray[np.float64], predicted: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return which share of what there is to explain the attributions of each type's cells leave, (K,).
+
+        p (n, K): the probabilities that the model gave the cells that were added; there is to explain by how much
+        those of their types exceed those of a cell without counts. NaN for a type without cells.
+        """
+        to_explain = p[np.arange(len(p)), predicted] - softmax(self.bias)[predicted]
+        whole = np.bincount(predicted, to_explain, minlength=len(self.cells))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(np.abs(whole - self.total.sum(axis=1)) / np.abs(whole))
 
     def table(self, labels: list[str], features: list[str]) -> pd.DataFrame:
         """Return the features that most often decide for a type: cell_type, rank, feature, frequency,

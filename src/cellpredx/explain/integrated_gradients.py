@@ -5,6 +5,7 @@ Source: method of Sundararajan et al. (integrated gradients), applied as CellPre
 """
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -34,7 +35,7 @@ def path_weights(
 
 
 def attributions(
-    x: sp.csr_matrix, weight: NDArray[np.float32], bias: NDArray[np.float32], target: NDArray[np.int64]
+    x: sp.csr_matrix, weight: NDArray[Any], bias: NDArray[Any], target: NDArray[np.int64]
 ) -> sp.csr_matrix:
     """Return IG_ij = x_ij sum_k M_kj a_ik from a zero baseline, (n, G), with the sparsity of x.
 
@@ -46,4 +47,13 @@ def attributions(
     result = sp.csr_matrix(x, dtype=np.float64, copy=True)
     for i, (begin, end) in enumerate(pairwise(x.indptr)):
         result.data[begin:end] *= m[x.indices[begin:end]] @ a[i]
+    return result
+
+
+def folded(ig: sp.csr_matrix, features: int) -> sp.csr_matrix:
+    """Return attributions of several parts of the same features, (n, parts * G), summed over the parts: (n, G)."""
+    if ig.shape[1] == features:
+        return ig
+    result = sp.csr_matrix((ig.data, ig.indices % features, ig.indptr), shape=(ig.shape[0], features))
+    result.sum_duplicates()
     return result

@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,12 +13,12 @@ from cellpredx.explain.determinants import Determinants
 from cellpredx.explain.integrated_gradients import path_weights
 
 # Trust is measured on a sample of a large query: each type in proportion, and 50 of its cells at least.
-MAX_CELLS = 10_000
+MAX_CELLS = 5_000
 SIGNIFICANT = 0.05
 
 
 def mean_attributions(
-    x: sp.csr_matrix, weight: NDArray[np.float32], bias: NDArray[np.float32], target: NDArray[np.int64]
+    x: sp.csr_matrix, weight: NDArray[Any], bias: NDArray[Any], target: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return the mean attribution of every feature over the cells of each type, (K, G): the sums of `attributions`.
 
@@ -59,27 +60,30 @@ class Trust:
         self.permutations = 0
         self.as_large = np.zeros((0, 0), np.int64)
 
-    def observe(
-        self, x: sp.csr_matrix, target: NDArray[np.int64], weight: NDArray[np.float32], bias: NDArray[np.float32]
-    ) -> None:
-        """Take the cells on which models are compared, x (n, G) and their types (n,), and the model itself."""
+    def observe(self, x: sp.csr_matrix, target: NDArray[np.int64], weight: NDArray[Any], bias: NDArray[Any]) -> None:
+        """Take the cells on which models are compared, x (n, parts * G) and their types (n,), and the model itself."""
         self.x, self.target = x, target
-        self.observed = mean_attributions(x, weight, bias, target)
+        self.observed = self._mean(weight, bias)
         of_type = sp.csr_matrix((np.ones(len(target)), (target, np.arange(len(target)))), (self.shape[0], len(target)))
         # A feature that no cell of the type has decides nothing there, in any model.
-        self.present = (of_type @ (x != 0)).toarray() > 0
+        seen = (of_type @ (x != 0)).toarray() > 0
+        self.present = seen.reshape(len(seen), -1, self.shape[1]).any(axis=1)
         self.as_large = np.zeros(self.shape, np.int64)
 
-    def add_seed(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
+    def _mean(self, weight: NDArray[Any], bias: NDArray[Any]) -> NDArray[np.float64]:
+        mean = mean_attributions(self.x, weight, bias, self.target)
+        return mean.reshape(len(mean), -1, self.shape[1]).sum(axis=1)
+
+    def add_seed(self, weight: NDArray[Any], bias: NDArray[Any]) -> None:
         """Add a model of another seed."""
-        found = Determinants(weight, bias)
+        found = Determinants(weight, bias, self.shape[1])
         found.add(self.x, self.target)
         self.models.append([found.ranked(k) for k in range(self.shape[0])])
 
-    def add_shuffled(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
+    def add_shuffled(self, weight: NDArray[Any], bias: NDArray[Any]) -> None:
         """Add a model that learnt from shuffled labels."""
         self.permutations += 1
-        mean = mean_attributions(self.x, weight, bias, self.target)
+        mean = self._mean(weight, bias)
         for k, here in enumerate(self.present):
             null = np.sort(mean[k, here])
             self.as_large[k, here] += len(null) - np.searchsorted(null, self.observed[k, here], side="left")

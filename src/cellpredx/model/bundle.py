@@ -18,6 +18,7 @@ from cellpredx.core.errors import UserError
 from cellpredx.core.features import read_features
 from cellpredx.core.files import atomic
 from cellpredx.model.calibration import Calibration
+from cellpredx.model.members import Ensemble
 from cellpredx.model.presets import Hyperparameters
 from cellpredx.model.weights import LOSSES, Fit
 
@@ -26,21 +27,30 @@ from cellpredx.model.weights import LOSSES, Fit
 class Bundle:
     """What prediction and explanation need of a trained model.
 
-    encoder (m, G) and (m,); folded (K, G) and (K,): z = x encoder^T + b, logits = x folded^T + b; `features`: G rows,
-    index name; `info`: bundle.json. reference_labels: numbers of the types of the cells of reference_embedding, none in
-    older bundles.
+    encoder (m, G) and (m,): z = x encoder^T + b; ensemble: logits = x folded^T + b, folded (K, G), and what a preset
+    has beside that; `features`: G rows, index name; `info`: bundle.json. reference_labels: numbers of the types of the
+    cells of reference_embedding, none in older bundles.
     """
 
     encoder_weight: NDArray[np.float32]
     encoder_bias: NDArray[np.float32]
-    folded_weight: NDArray[np.float32]
-    folded_bias: NDArray[np.float32]
+    ensemble: Ensemble
     reference_embedding: NDArray[np.float32]
     reference_labels: NDArray[np.int64] | None
     features: pd.DataFrame
     labels: list[str]
     calibration: Calibration
     info: dict[str, Any]
+
+    @property
+    def folded_weight(self) -> NDArray[np.float32]:
+        """All that is linear in a cell's features, (K, G)."""
+        return self.ensemble.weight
+
+    @property
+    def folded_bias(self) -> NDArray[np.float32]:
+        """The bias beside it, (K,)."""
+        return self.ensemble.bias
 
 
 def _versions() -> dict[str, str]:
@@ -56,7 +66,6 @@ def write(
 ) -> None:
     """Write a bundle; `info` adds where it comes from (scenario, modalities, preset, recipe, references, seed)."""
     weights = fit.training.weights
-    folded_weight, folded_bias = weights.folded()
     calibration = {k: v for k, v in vars(fit.calibration).items() if k not in ("confidence", "correct")}
     with atomic(folder) as part:
         part.mkdir()
@@ -65,8 +74,7 @@ def write(
             "encoder.bias": weights.encoder_bias,
             "classifier.weight": weights.classifier_weight,
             "classifier.bias": weights.classifier_bias,
-            "folded.weight": folded_weight,
-            "folded.bias": folded_bias,
+            **fit.ensemble.tensors(),
             "centres": weights.centres,
             "reference_embedding": fit.reference_embedding,
             "reference_labels": fit.reference_labels,
@@ -85,6 +93,7 @@ def write(
                 "labels": labels,
                 "hyperparameters": asdict(h),
                 "calibration": calibration,
+                "network_share": fit.ensemble.network_share,
                 "iterations": fit.training.iterations,
                 "stopped": fit.training.stopped,
             },
@@ -104,8 +113,7 @@ def read(folder: str | Path) -> Bundle:
     return Bundle(
         tensors["encoder.weight"],
         tensors["encoder.bias"],
-        tensors["folded.weight"],
-        tensors["folded.bias"],
+        Ensemble.read(tensors),
         tensors["reference_embedding"],
         tensors.get("reference_labels"),
         features,

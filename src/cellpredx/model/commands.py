@@ -1,13 +1,14 @@
 """Verbs of the model: train, fit-query, predict, annotate."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cellpredx.matrix.stored import StoredMatrix
+    from cellpredx.model.bundle import Bundle
     from cellpredx.model.fit import Query, Reference
     from cellpredx.model.prediction import Prediction
 
@@ -25,7 +26,7 @@ def register(verbs: Any) -> None:
     parser.add_argument("--training", default="training.json")
     parser.set_defaults(run=run_train)
 
-    parser = verbs.add_parser("retrain", help="train as `train` does, without calibration -> the folded weights")
+    parser = verbs.add_parser("retrain", help="train as `train` does, without calibration -> what predicts")
     _training_options(parser)
     parser.add_argument("--shuffled", action="store_true", help="on labels that are permuted among the reference cells")
     parser.add_argument("--out", default="weights.safetensors")
@@ -34,6 +35,7 @@ def register(verbs: Any) -> None:
     parser = verbs.add_parser("fit-query", help="what prediction needs of a whole query -> query_fit, domain_gap.json")
     parser.add_argument("--bundle", required=True)
     parser.add_argument("--query", required=True, help=".h5ad on the bundle's features")
+    parser.add_argument("--graph", help=".h5ad of the query's peaks or windows, where the features are gene activity")
     parser.add_argument("--target-error", type=float)
     parser.add_argument("--unknown-threshold", type=float)
     parser.add_argument("--outdir", default=".")
@@ -163,6 +165,7 @@ def run_train(args: argparse.Namespace) -> None:
             "hyperparameters": vars(h),
             "labels": dict(zip(types, sizes, strict=True)),
             "trained_cells": {"reference": cells[0], "query": cells[1]},
+            "network_share": fitted.ensemble.network_share,
             "iterations": fitted.training.iterations,
             "stopped": fitted.training.stopped,
             "device": place.device.type,
@@ -207,13 +210,12 @@ def run_retrain(args: argparse.Namespace) -> None:
     queries, _ = _queries(folder, pair, args.max_train_cells, rng)
     if args.shuffled:
         reference = replace(reference, labels=rng.permutation(reference.labels))
-    (training, _), *_ = first_that_fits(
-        places(args.device),
-        lambda place: train_model(reference, queries, pair["query_modality"], h, args.seed, place),
+    modalities = (pair["reference_modality"], pair["query_modality"])
+    (_, joined, _), *_ = first_that_fits(
+        places(args.device), lambda place: train_model(reference, queries, modalities, h, args.seed, place)
     )
-    weight, bias = training.weights.folded()
     with atomic(args.out) as part:
-        save_file({"folded.weight": weight, "folded.bias": bias}, part)
+        save_file({k: np.ascontiguousarray(v) for k, v in joined.tensors().items()}, part)
 
 
 def _reference(
@@ -228,6 +230,7 @@ def _reference(
     from cellpredx.model.fit import Reference
     from cellpredx.model.normalise import is_log1p, proteins_in
     from cellpredx.model.subsample import by_type
+    from cellpredx.model.whole_query import content_of, digest
     from cellpredx.reference.labels import labels_of, numbered
 
     warnings = []
@@ -255,7 +258,7 @@ def _reference(
         single = types[sizes == 1]
         if len(single):
             warnings.append(f"types with one reference cell, left out of calibration: {', '.join(single)}")
-        content, depth = _content(stored)
+        content, depth = content_of(stored)
         chosen = by_type(y, depth[known], most, rng)
         if len(chosen) < len(known):
             warnings.append(f"trained on {len(chosen):,} of {len(known):,} reference cells")
@@ -271,7 +274,7 @@ def _reference(
         about = {
             "features": stored.var[columns],
             "recipe": {k: stored.about[k] for k in ("genome", "annotation_sha256") if k in stored.about},
-            "content": {"reference": content, "labels": _digest(names)},
+            "content": {"reference": content, "labels": digest(names)},
             "warnings": warnings,
         }
         kinds = (is_log1p(stored.about), proteins_in(stored.about))
@@ -288,6 +291,7 @@ def _queries(folder: Path, pair: dict[str, Any], most: int, rng: Any) -> "tuple[
     from cellpredx.model.fit import Query
     from cellpredx.model.normalise import is_log1p, proteins_in
     from cellpredx.model.subsample import by_depth
+    from cellpredx.model.whole_query import content_of
 
     queries, content, warnings = [], {}, []
     with ExitStack() as stack:
@@ -298,7 +302,7 @@ def _queries(folder: Path, pair: dict[str, Any], most: int, rng: Any) -> "tuple[
                 raise UserError(
                     f"query {name} has {matrix.shape[0]} cells: too few to train with", None, "annotate it with --model"
                 )
-            content[name], depth = _content(matrix)
+            content[name], depth = content_of(matrix)
             chosen = by_depth(depth, max(3, most * matrix.shape[0] // sum(cells)), rng)
             graph = None
             path = folder / "graphs" / f"{name}.h5ad"
@@ -318,28 +322,6 @@ def _queries(folder: Path, pair: dict[str, Any], most: int, rng: Any) -> "tuple[
         used = sum(query.counts.shape[0] for query in queries)
         warnings.append(f"trained on {used:,} of {sum(cells):,} query cells; all are annotated")
     return queries, {"recipe": recipe, "content": content, "warnings": warnings}
-
-
-def _digest(names: Any) -> str:
-    import hashlib
-
-    return hashlib.sha256("\n".join(map(str, names)).encode()).hexdigest()
-
-
-def _content(stored: "StoredMatrix") -> tuple[str, Any]:
-    """Return the SHA-256 of a matrix's features and values, whatever its cells are called, and the counts a cell."""
-    import hashlib
-
-    import numpy as np
-
-    digests = [hashlib.sha256(_digest(stored.var.index).encode()) for _ in range(3)]
-    depth = []
-    for _, block in stored.blocks():
-        for digest, part in zip(digests, (np.diff(block.indptr), block.indices, block.data), strict=True):
-            digest.update(np.ascontiguousarray(part).tobytes())
-        depth.append(np.asarray(block.sum(axis=1, dtype=np.float64)).ravel())
-    whole = hashlib.sha256("".join(digest.hexdigest() for digest in digests).encode()).hexdigest()
-    return whole, np.concatenate(depth) if depth else np.zeros(0)
 
 
 def run_fit_query(args: argparse.Namespace) -> None:
@@ -365,15 +347,17 @@ def run_fit_query(args: argparse.Namespace) -> None:
         on, threshold = "confidence", args.unknown_threshold
     elif args.target_error is not None:
         on, threshold = "confidence", find_threshold(calibration.confidence, calibration.correct, args.target_error)
+    beyond, novelty = _beyond(model, args.query, args.graph)
     with StoredMatrix(args.query) as stored:
         cells = stored.shape[0]
         sample = np.sort(np.random.default_rng(0).permutation(cells)[:MAX_CELLS])
         total, embedding = 0.0, []
         for begin, block in stored.blocks():
             x = model_input(block, stored.about, h)
-            total += float(
-                predict(logits(x, model.folded_weight, model.folded_bias), calibration.temperature).confidence.sum()
-            )
+            scores = logits(x, model.folded_weight, model.folded_bias)
+            if beyond is not None:
+                scores += beyond[begin : begin + block.shape[0]]
+            total += float(predict(scores, calibration.temperature).confidence.sum())
             low, high = np.searchsorted(sample, (begin, begin + block.shape[0]))
             embedding.append(embed(x[sample[low:high] - begin], model.encoder_weight, model.encoder_bias))
     gap = domain_gap(
@@ -383,7 +367,25 @@ def run_fit_query(args: argparse.Namespace) -> None:
     with together(args.outdir) as scratch:
         write_json(found, scratch / "domain_gap.json")
         (scratch / "query_fit").mkdir()
+        for name, values in (("beyond", beyond), ("novelty", novelty)):
+            if values is not None:
+                np.save(scratch / "query_fit" / f"{name}.npy", values)
         write_json({"cells": cells, **found}, scratch / "query_fit" / "query.json")
+
+
+def _beyond(model: "Bundle", query: str, graph: str | None) -> "tuple[Any, Any]":
+    """Return what a bundle's members that need the whole query say of it: logits with their share (n, K), and novelty.
+
+    Both none where the bundle has no such member; novelty alone where it has none of its own.
+    """
+    import numpy as np
+
+    from cellpredx.model.whole_query import read_whole
+
+    if model.ensemble.members is None:
+        return None, None
+    logits, novelty = model.ensemble.beyond(*read_whole(model, query, graph))
+    return logits.astype(np.float32), novelty
 
 
 def prediction_table(
@@ -428,18 +430,25 @@ def run_predict(args: argparse.Namespace) -> None:
 
     model = bundle.read(args.bundle)
     gap = read_json(Path(args.fit) / "query.json")
+    whole = {path.stem: np.load(path, mmap_mode="r") for path in Path(args.fit).glob("*.npy")}
     tables, embeddings = [], []
     with StoredMatrix(args.query) as stored:
         end = stored.shape[0] if args.cells is None else min(stored.shape[0], args.begin + args.cells)
         for begin, block in stored.blocks(args.begin, end):
             x = model_input(block, stored.about, model.info["hyperparameters"])
-            result = predict(logits(x, model.folded_weight, model.folded_bias), model.calibration.temperature)
+            scores = logits(x, model.folded_weight, model.folded_bias)
+            own = slice(begin, begin + block.shape[0])
+            if "beyond" in whole:
+                scores += whole["beyond"][own]
+            result = predict(scores, model.calibration.temperature)
+            if "novelty" in whole:
+                result = replace(result, novelty=np.asarray(whole["novelty"][own]))
             empty = np.asarray(block.sum(axis=1)).ravel() == 0
             warning = np.where(empty, "no counts on the model's features", "")
             if gap["level"] == "warn":
                 warning = np.where(empty, warning, "domain gap")
             known = (getattr(result, gap["threshold_on"]) >= gap["threshold"]) & ~empty
-            barcodes = stored.obs.index[begin : begin + block.shape[0]].astype(str)
+            barcodes = stored.obs.index[own].astype(str)
             tables.append(prediction_table(result, model.labels, barcodes, known, warning))
             embeddings.append(embed(x, model.encoder_weight, model.encoder_bias))
     with atomic(args.out) as part:

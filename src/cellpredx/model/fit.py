@@ -10,6 +10,7 @@ from cellpredx.model.calibration import calibrate
 from cellpredx.model.device import CPU, Place
 from cellpredx.model.features import Cells
 from cellpredx.model.graph import lsi, neighbours, pca
+from cellpredx.model.members import Ensemble, ensemble
 from cellpredx.model.normalise import prepare, with_proteins, without_proteins
 from cellpredx.model.prediction import embed
 from cellpredx.model.presets import Hyperparameters
@@ -117,7 +118,7 @@ def thin(counts: sp.csr_matrix, depth: NDArray[np.float64], seed: int, proteins:
 
 def held_out_logits(
     reference: Reference,
-    modality: str,
+    modalities: tuple[str, str],
     depth: NDArray[np.float64] | None,
     h: Hyperparameters,
     seed: int,
@@ -130,6 +131,7 @@ def held_out_logits(
     half lacks.
     """
     labels, types, proteins = reference.labels, reference.types, reference.proteins
+    modality = modalities[0]
     sizes = np.bincount(labels, minlength=types)
     usable = np.flatnonzero(sizes[labels] >= 2)
     half, by_batch = halves(labels[usable], reference.batches[usable], seed)
@@ -148,9 +150,11 @@ def held_out_logits(
         near = neighbours(embedding, h.neighbours)
         what = f"calibration {fold + 1} of 2"
         result = train(cells, len(own), y.astype(np.int64), len(present), near, h, seed, what)
-        weight, bias = result.weights.folded()
+        both = ensemble(
+            result.weights.folded(), x_own, y.astype(np.int64), len(present), x_other, h, modalities, proteins
+        )
         part = np.full((len(other), types), -np.inf)
-        part[:, present] = np.asarray(x_other @ weight.T) + bias
+        part[:, present] = both.logits(x_other, None, within=True)
         seen = np.isin(labels[other], present)
         logits.append(part[seen])
         truth.append(labels[other][seen])
@@ -161,16 +165,25 @@ def held_out_logits(
 
 
 def train_model(
-    reference: Reference, queries: list[Query], modality: str, h: Hyperparameters, seed: int, place: Place = CPU
-) -> tuple[Training, sp.csr_matrix]:
-    """Train a model without its calibration; return it and the reference as it was read, (N_R, G).
-
-    modality: of the queries, rna or atac.
-    """
-    near = query_neighbours(queries, modality, h)
+    reference: Reference,
+    queries: list[Query],
+    modalities: tuple[str, str],
+    h: Hyperparameters,
+    seed: int,
+    place: Place = CPU,
+) -> tuple[Training, Ensemble, sp.csr_matrix]:
+    """Train a model without its calibration; return it, what predicts, and the reference as it was read, (N_R, G)."""
+    near = query_neighbours(queries, modalities[1], h)
     x_reference = _prepared(reference, h)
-    cells = Cells(sp.vstack([x_reference, *(_prepared(query, h) for query in queries)], format="csr"), place)
-    return train(cells, len(reference.labels), reference.labels, reference.types, near, h, seed), x_reference
+    prepared = [_prepared(query, h) for query in queries]
+    x_query = prepared[0] if len(prepared) == 1 else sp.csr_matrix(sp.vstack(prepared, format="csr"))
+    cells = Cells(sp.vstack([x_reference, x_query], format="csr"), place)
+    training = train(cells, len(reference.labels), reference.labels, reference.types, near, h, seed)
+    joined = ensemble(
+        *(training.weights.folded(), x_reference, reference.labels, reference.types, x_query, h, modalities),
+        reference.proteins,
+    )
+    return training, joined, x_reference
 
 
 def fit(
@@ -185,14 +198,14 @@ def fit(
     place: Place = CPU,
 ) -> Fit:
     """Fit a model of a reference to queries; `modalities`: of the reference and of the queries, rna or atac."""
-    training, x_reference = train_model(reference, queries, modalities[1], h, seed, place)
+    training, joined, x_reference = train_model(reference, queries, modalities, h, seed, place)
     depth = None
     if modalities[0] != modalities[1] and not reference.is_log:
         genes = (without_proteins(query.counts, query.proteins) for query in queries)
         depth = np.concatenate([np.asarray(x.sum(axis=1, dtype=np.float64)).ravel() for x in genes])
-    held_out = held_out_logits(reference, modalities[0], depth, h, seed, place)
+    held_out = held_out_logits(reference, modalities, depth, h, seed, place)
     calibration = calibrate(held_out.logits, held_out.labels, target_error, threshold)
     sample = np.sort(np.random.default_rng(seed).permutation(len(reference.labels))[:2000])
     weights = training.weights
     embedding = embed(x_reference[sample], weights.encoder_weight, weights.encoder_bias)
-    return Fit(training, calibration, embedding, reference.labels[sample], held_out.by_batch)
+    return Fit(training, calibration, embedding, reference.labels[sample], held_out.by_batch, joined)

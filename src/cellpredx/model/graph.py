@@ -48,6 +48,13 @@ def pca(x: sp.csr_matrix, components: int) -> NDArray[np.float64]:
     return _svd(centred, components)
 
 
+def loadings_of(x: sp.csr_matrix, scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the loadings (G, d) and mean (G,) of principal components: scores (n, d) = (x - mean) loadings."""
+    mean = np.asarray(x.mean(axis=0)).ravel()
+    product = np.asarray(x.T @ scores) - np.outer(mean, scores.sum(axis=0))
+    return product / np.maximum((scores**2).sum(axis=0), 1e-12), mean
+
+
 def neighbours(embedding: NDArray[np.float64], k: int, block: int = 2048) -> NDArray[np.int64]:
     """Return each cell's k nearest others by cosine, (cells, k), nearest first; exact, in blocks of rows."""
     norms = np.linalg.norm(embedding, axis=1, keepdims=True)

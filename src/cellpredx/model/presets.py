@@ -9,6 +9,10 @@ from typing import Any
 from cellpredx.core.errors import UserError
 
 SCENARIOS = ("matched", "unmatched", "rna", "atac")
+SHARES = (
+    *("aligned_share", "confident_share", "momentum", "centre_rate", "unknown_below"),
+    *("network_share", "network_share_sure", "embedded_share", "smoothing"),
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,22 @@ class Hyperparameters:
     gamma: float
     tau: float
     iterations: int
+    # Of the members that `tuned` has beside the network; a preset without members leaves them.
+    network_share: float = 1.0
+    network_share_sure: float = 1.0
+    class_balance: float = 0.0
+    smoothing: float = 0.0
+    smoothing_steps: int = 0
+    smoothed_penalty: float = 0.0
+    graph_components: tuple[int, ...] = ()
+    graph_neighbours: tuple[int, ...] = ()
+    features_c: float = 0.0
+    components_c: float = 0.0
+    joint_components: int = 0
+    spectral_components: tuple[int, ...] = ()
+    embedded_c: float = 0.0
+    embedded_share: float = 0.0
+    joint_neighbours: int = 0
 
 
 def _scalars(table: dict[str, Any]) -> dict[str, Any]:
@@ -54,6 +74,7 @@ def load(preset: str, scenario: str) -> Hyperparameters:
     values: dict[str, Any] = {}
     for source in (table["paper"], table[preset]):
         values |= _scalars(source) | source.get(scenario, {})
+    values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     return Hyperparameters(**values)
 
 
@@ -71,16 +92,23 @@ def override(base: Hyperparameters, text: str | None) -> Hyperparameters:
         try:
             if kinds[name] is bool:
                 changes[name] = {"true": True, "false": False}[value.lower()]
+            elif kinds[name] == tuple[int, ...]:
+                changes[name] = tuple(int(number) for number in value.split("+"))
             else:
                 changes[name] = kinds[name](value)  # type: ignore[operator]
         except (ValueError, KeyError) as error:
             raise UserError(f"{value!r} is no value for {name}", "--hyperparameters", "write name=number") from error
     for name, number in changes.items():
-        if not math.isfinite(number) or number < 0:
+        if isinstance(number, tuple):
+            if not number or min(number) < 1:
+                raise UserError(
+                    f"{name} must be whole numbers from 1", "--hyperparameters", f"leave it at {getattr(base, name)}"
+                )
+        elif not math.isfinite(number) or number < 0:
             raise UserError(
                 f"{name} must be a number from 0", "--hyperparameters", f"leave it at {getattr(base, name)}"
             )
-        if name in ("aligned_share", "confident_share", "momentum", "centre_rate", "unknown_below") and number > 1:
+        if name in SHARES and number > 1:
             raise UserError(f"{name} must be at most 1", "--hyperparameters", f"leave it at {getattr(base, name)}")
     result = replace(base, **changes)
     sizes = ("dimensions", "attention_width", "batch_size", "neighbours", "pca_components", "lsi_components")
@@ -89,4 +117,6 @@ def override(base: Hyperparameters, text: str | None) -> Hyperparameters:
     for name in (*sizes, "learning_rate", "scale", "iterations", "evaluate_every", "patience"):
         if getattr(result, name) <= 0:
             raise UserError(f"{name} must be above 0", "--hyperparameters", f"leave it at {getattr(base, name)}")
+    if len(result.graph_components) != len(result.graph_neighbours):
+        raise UserError("graph_components and graph_neighbours must be as many", "--hyperparameters", "change both")
     return result

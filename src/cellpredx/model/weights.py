@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellpredx.model.calibration import Calibration
+from cellpredx.model.members import Ensemble
 
 LOSSES = ("total", "cross_entropy", "projection", "contrastive", "alignment", "sparse_centre")
 
@@ -40,10 +41,14 @@ class Training:
 @dataclass
 class Fit:
     """A trained model, its calibration (on whole batches held out, or not), and some reference cells: embeddings (n, m)
-    and numbers of their types (n,)."""
+    and numbers of their types (n,).
+
+    `ensemble`: what predicts, the network and what a preset has beside it.
+    """
 
     training: Training
     calibration: Calibration
     reference_embedding: NDArray[np.float32]
     reference_labels: NDArray[np.int64]
-    held_out_by_batch: bool = False
+    held_out_by_batch: bool
+    ensemble: Ensemble

@@ -49,17 +49,24 @@ def featuresOf(transfer, kinds, plan, options) {
     if (transfer.query_modality == 'rna') {
         return [reference: 'genes', query: 'genes', graph: null]
     }
-    def bundle = transfer.bundle ? new groovy.json.JsonSlurper().parseText(transfer.bundle.resolve('bundle.json').text) : null
+    def bundle = bundleOf(transfer)
     def across = bundle ? bundle.reference_modality == 'rna' : transfer.reference_modality == 'rna'
     def peaks = peakSourceOf(transfer, kinds, plan, options)
     if (across) {
-        return [reference: 'genes', query: 'gene_activity', graph: bundle ? null : peaks ? 'peaks' : 'windows', recipe: bundle?.recipe]
+        // A bundle of the network alone asks for no neighbours.
+        def alone = bundle && (bundle.network_share ?: 1) == 1
+        return [reference: 'genes', query: 'gene_activity', graph: alone ? null : peaks ? 'peaks' : 'windows', recipe: bundle?.recipe]
     }
     def ready = (transfer.references + transfer.queries).any { sample -> kinds[sample] == 'gene_activity' }
     def chosen = bundle
         ? bundle.recipe.kind
         : options.features != 'auto' ? options.features : ready ? 'gene_activity' : peaks ? 'peaks' : 'windows'
     return [reference: chosen, query: chosen, graph: null, recipe: bundle?.recipe]
+}
+
+// What a transfer's ready bundle says of itself, null where there is none.
+def bundleOf(transfer) {
+    return transfer.bundle ? new groovy.json.JsonSlurper().parseText(transfer.bundle.resolve('bundle.json').text) : null
 }
 
 // How fragments are counted: as a bundle's features were, else as the parameters say. Nothing but our own words and numbers, whatever a bundle holds.
@@ -83,6 +90,7 @@ def countingOf(kind, recipe, options) {
  * else a consensus of calls from its samples of fragments, where peaks can be called.
  */
 def peakSourceOf(transfer, kinds, plan, options) {
+    def bundle = bundleOf(transfer)
     def group = plan.groups.find { one -> one.id == transfer.group }
     def members = group.references + group.queries
     def peaksOf = { samples -> samples.find { sample -> kinds[sample] == 'peaks' } }
@@ -91,7 +99,7 @@ def peakSourceOf(transfer, kinds, plan, options) {
     def query = peaksOf.call(group.queries)
     def called = options.can_call_peaks ? members.findAll { sample -> kinds[sample] == 'fragments' } : []
     def sources = [
-        transfer.bundle ? [source: 'bundle', file: transfer.bundle.resolve('features.csv')] : null,
+        bundle && bundle.reference_modality != 'rna' ? [source: 'bundle', file: transfer.bundle.resolve('features.csv')] : null,
         reference ? [source: 'reference', sample: reference] : null,
         bed ? [source: 'given', file: bed.peaks] : null,
         query ? [source: 'query', sample: query] : null,
@@ -116,7 +124,8 @@ def needsOf(transfer, kinds, plan, options) {
         def graph = kinds[row.sample] == 'fragments' ? features.graph : kinds[row.sample] == 'peaks' ? 'peaks' : null
         def kind = row.part != 'graph' ? features[row.part] : features.graph ? graph : null
         def counted = kinds[row.sample] == 'fragments'
-        def counting = countingOf(kind, features.recipe, options)
+        // What gives the neighbours is counted as parameters say: a bundle's recipe is that of its features.
+        def counting = countingOf(kind, row.part == 'graph' ? null : features.recipe, options)
         def usual = counting + [window_size: null] == countingOf(kind, null, options) + [window_size: null]
         def set = counted ? [kind == 'peaks' ? transfer.group : '', counting].join(' ') : ''
         def beside = plan.samples.find { one -> one.id == row.sample }.rows.any { one -> one.gene_activity }

@@ -1,0 +1,463 @@
+"""The members of `tuned` beside the network: convex classifiers on features, joint embeddings and smoothed genes.
+
+Every member is a multinomial logistic regression; its logits are centred over the types and members are averaged by
+their shares. Members that are linear in a cell's own features are one product, folded into the bundle's; the others
+need the whole query (its graph, its moments), and `fit-query` computes their logits.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.special import softmax
+from scipy.stats import rankdata
+
+from cellpredx.model.graph import loadings_of, neighbours, pca
+from cellpredx.model.logistic import Floats, Standardised, fit_logistic
+from cellpredx.model.presets import Hyperparameters
+from cellpredx.model.spectral import Spectral, spectral, unit_rows
+
+COMMON = 0.005  # share of a side's cells that must have a gene
+CLIP = 10.0  # standard deviations
+ROW_LENGTH = 5.0  # of embedded cells
+FLAT = 1e-9  # a deviation below it is none
+BLOCK = 512  # features smoothed at a time
+NEAREST = 10  # cells of either side that novelty looks at
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Members that are linear in the log-normalised features, summed with their shares: weight (K, G), bias (K,)."""
+
+    weight: Floats
+    bias: Floats
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Classifiers of the joint spectral embedding of reference and query.
+
+    `reference` (n, d): embedded reference cells; `types` (n,) theirs; `readouts`: (components d_p, weight (K, d_p),
+    bias (K,)) a prefix of the components; `smoothing` and `neighbours` of the joint graph, 0 for none.
+    """
+
+    spectral: Spectral
+    reference: Floats
+    types: NDArray[np.int64]
+    readouts: list[tuple[int, Floats, Floats]]
+    share: float
+    smoothing: float
+    neighbours: int
+
+    def logits(self, embedding: Floats) -> Floats:
+        """Return the members' mean logits, times their share, of embedded query cells (n, d): (n, K)."""
+        both = np.concatenate([self.reference, embedding])
+        begin = len(self.reference)
+        parts = [
+            centred(z[begin:] @ weight.T + bias)
+            for (_, weight, bias), z in zip(self.readouts, self._prefixes(both), strict=True)
+        ]
+        return np.asarray(self.share * np.mean(parts, axis=0))
+
+    def _prefixes(self, both: Floats) -> list[Floats]:
+        return prefixes(both, [d for d, _, _ in self.readouts], self.smoothing, self.neighbours)
+
+    def own_features(self, x: sp.csr_matrix, within: bool, rows: NDArray[np.int64]) -> sp.csr_matrix:
+        """Return what of the cells `rows` of x (n, G) is linear in `maps`, (rows, prefixes * G): their own part.
+
+        Degrees and row lengths are held fixed; what smoothing takes from neighbours is left out.
+        """
+        counts = x[rows][:, : len(self.spectral.weight)]
+        y, embedding = unit_rows(counts, self.spectral.weight), self.spectral.project(counts, within)
+        r = self.spectral.row_scale(y, within)
+        parts = []
+        for d, _, _ in self.readouts:
+            length = np.maximum(np.linalg.norm(embedding[:, :d], axis=1), 1e-12)
+            scaled = sp.csr_matrix(sp.diags((1 - self.smoothing) * ROW_LENGTH / length * r) @ y)
+            scaled.resize(len(rows), x.shape[1])
+            parts.append(scaled)
+        return sp.csr_matrix(sp.hstack(parts, format="csr"))
+
+    def maps(self, width: int) -> tuple[Floats, Floats]:
+        """Return weights (K, prefixes * width) of `own_features` and the bias (K,)."""
+        weights, biases = [], []
+        for d, weight, bias in self.readouts:
+            folded = np.zeros((len(bias), width))
+            folded[:, : len(self.spectral.weight)] = centred(weight.T).T @ self.spectral.directions[:, :d].T
+            weights.append(folded)
+            biases.append(bias - bias.mean())
+        share = self.share / len(weights)
+        return share * np.concatenate(weights, axis=1), share * np.sum(biases, axis=0)
+
+    def novelty(self, embedding: Floats) -> Floats:
+        """Return how unlike the reference embedded query cells (n, d) are, (n,): the sum of two ranks in [0, 1].
+
+        Of the mean cosine to the 10 nearest other query cells minus that to the 10 nearest reference cells, and of
+        the Mahalanobis distance to the nearest type (one covariance, within types). To rank cells of one query with.
+        """
+        own = nearest_cosine(embedding, None) - nearest_cosine(embedding, self.reference)
+        means = np.stack([self.reference[self.types == k].mean(axis=0) for k in np.unique(self.types)])
+        column = np.searchsorted(np.unique(self.types), self.types)
+        deviation = self.reference - means[column]
+        covariance = deviation.T @ deviation / len(deviation)
+        covariance += np.eye(len(covariance)) * 1e-3 * np.trace(covariance) / len(covariance)
+        whiten = np.linalg.cholesky(np.linalg.inv(covariance))
+        cells, centres = embedding @ whiten, means @ whiten
+        squared = (cells**2).sum(axis=1)[:, None] - 2 * cells @ centres.T + (centres**2).sum(axis=1)
+        return ranked(own) + ranked(squared.min(axis=1))
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """A classifier of gene activity that is smoothed over graphs of the query's own peaks.
+
+    weight (K, G) of genes that are standardised in each domain by itself, bias (K,); `graphs`: (spectral components,
+    neighbours) each; `smoothing`: the share of the neighbours, `steps` times.
+    """
+
+    weight: Floats
+    bias: Floats
+    graphs: list[tuple[int, int]]
+    smoothing: float
+    steps: int
+
+    def logits(self, x: sp.csr_matrix, accessibility: sp.csr_matrix) -> Floats:
+        """Return the mean logits over the graphs, (n, K), of log-normalised x (n, G); counts (n, P) give the graphs.
+
+        Some features are smoothed at a time: memory grows with the cells, not with cells times genes.
+        """
+        total = np.zeros((x.shape[0], len(self.bias)))
+        for block, smoothed in self._smoothed(x, accessibility):
+            total += np.mean([standardised(s) for s in smoothed], axis=0) @ self.weight[:, block].T
+        return centred(total + self.bias)
+
+    def _smoothed(
+        self, x: sp.csr_matrix, accessibility: sp.csr_matrix
+    ) -> Iterator[tuple[NDArray[np.int64], list[Floats]]]:
+        """Yield some genes and their smoothed log values over each graph, (n, genes)."""
+        embedding, _ = spectral(accessibility, max(d for d, _ in self.graphs))
+        walks = [walk(embedding[:, :d], k) for d, k in self.graphs]
+        columns = sp.csc_matrix(x)
+        used = np.flatnonzero(np.abs(self.weight).sum(axis=0) > 0)
+        for begin in range(0, len(used), BLOCK):
+            block = used[begin : begin + BLOCK]
+            values = np.expm1(columns[:, block].toarray().astype(np.float64))
+            yield block, [np.log1p(smooth(values, w, self.smoothing, self.steps)) for w in walks]
+
+    def own_features(
+        self, x: sp.csr_matrix, accessibility: sp.csr_matrix, rows: NDArray[np.int64]
+    ) -> tuple[sp.csr_matrix, Floats]:
+        """Return the smoothed genes of the cells `rows`, over their deviation, (rows, G), and the mean of all (G,).
+
+        The logits are `weight` times their difference, but for values that are cut at 10 deviations.
+        """
+        found, mean = np.zeros((len(rows), x.shape[1]), np.float32), np.zeros(x.shape[1])
+        for block, smoothed in self._smoothed(x, accessibility):
+            for s in smoothed:
+                scale = np.divide(1, s.std(axis=0), out=np.zeros(len(block)), where=s.std(axis=0) > FLAT)
+                found[:, block] += (s[rows] * scale / len(smoothed)).astype(np.float32)
+                mean[block] += s.mean(axis=0) * scale / len(smoothed)
+        return sp.csr_matrix(found), mean
+
+
+@dataclass(frozen=True)
+class Members:
+    """What `tuned` has beside the network: its linear part, and one part that needs the whole query."""
+
+    linear: Linear | None
+    rest: Embedded | Smoothed
+
+    def beyond(
+        self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool
+    ) -> tuple[Floats, Floats | None]:
+        """Return the logits of the part that needs the whole query, (n, K), and novelty (n,) where it has one.
+
+        x (n, G): log-normalised features of all its cells; accessibility: their peaks, where x is gene activity;
+        `within`: whether the joint embedding was made with these cells.
+        """
+        if isinstance(self.rest, Smoothed):
+            return self.rest.logits(x, x if accessibility is None else accessibility), None
+        embedding = self.rest.spectral.project(x[:, : len(self.rest.spectral.weight)], within)
+        return self.rest.logits(embedding), self.rest.novelty(embedding)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Return the part that needs the whole query as named arrays, for a bundle."""
+        rest = self.rest
+        if isinstance(rest, Smoothed):
+            return {
+                "smoothed.weight": rest.weight,
+                "smoothed.bias": rest.bias,
+                "smoothed.graphs": np.array(rest.graphs, np.int64),
+                "smoothed.steps": np.array([rest.smoothing, rest.steps]),
+            }
+        found: dict[str, NDArray[Any]] = {
+            "embedded.weight": rest.spectral.weight,
+            "embedded.total": rest.spectral.total,
+            "embedded.directions": rest.spectral.directions,
+            "embedded.values": rest.spectral.values,
+            "embedded.reference": rest.reference,
+            "embedded.types": rest.types,
+            "embedded.settings": np.array([rest.share, rest.smoothing, rest.neighbours, rest.spectral.sampled]),
+        }
+        for d, weight, bias in rest.readouts:
+            found |= {f"embedded.readout.{d}.weight": weight, f"embedded.readout.{d}.bias": bias}
+        return found
+
+
+def from_tensors(tensors: dict[str, NDArray[Any]]) -> Members | None:
+    """Return what `Members.tensors` gave, none where a bundle has no such part; the linear part is folded elsewhere."""
+    t: dict[str, Floats] = {k: np.asarray(v, np.float64) for k, v in tensors.items()}
+    if "smoothed.weight" in t:
+        graphs = [(int(d), int(k)) for d, k in t["smoothed.graphs"]]
+        smoothing, steps = t["smoothed.steps"]
+        return Members(None, Smoothed(t["smoothed.weight"], t["smoothed.bias"], graphs, float(smoothing), int(steps)))
+    if "embedded.weight" not in t:
+        return None
+    share, smoothing, k, sampled = t["embedded.settings"]
+    weight, total, directions, values = (t[f"embedded.{name}"] for name in ("weight", "total", "directions", "values"))
+    names = [name.split(".") for name in t if name.startswith("embedded.readout.")]
+    sizes = sorted({int(name[2]) for name in names})
+    return Members(
+        None,
+        Embedded(
+            Spectral(weight, total, directions, values, bool(sampled)),
+            t["embedded.reference"],
+            t["embedded.types"].astype(np.int64),
+            [(d, t[f"embedded.readout.{d}.weight"], t[f"embedded.readout.{d}.bias"]) for d in sizes],
+            float(share),
+            float(smoothing),
+            int(k),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The network and its members: one product (K, G) and bias (K,) of all that is linear in a cell's features,
+    and what else there is, which has the share 1 - `network_share`."""
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    members: Members | None
+    network_share: float
+
+    def logits(self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool) -> Floats:
+        """Return the logits of a whole query, (n, K); arguments as of `Members.beyond`."""
+        found = np.asarray(x @ self.weight.T, dtype=np.float64) + self.bias
+        if self.members is not None:
+            found += self.beyond(x, accessibility, within)[0]
+        return found
+
+    def beyond(
+        self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool
+    ) -> tuple[Floats, Floats | None]:
+        """Return what is added to the linear product's logits, (n, K), and novelty (n,), each where there is any."""
+        if self.members is None:
+            return np.zeros((x.shape[0], len(self.bias))), None
+        logits, novelty = self.members.beyond(x, accessibility, within)
+        return (1 - self.network_share) * logits, novelty
+
+    def linear_in(
+        self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool, rows: NDArray[np.int64]
+    ) -> tuple[sp.csr_matrix, NDArray[np.float64]]:
+        """Return all features of the cells `rows` that logits are linear in, (rows, parts * G), and their zero.
+
+        Its parts are the log-normalised features themselves, and what the members make of a cell's own: smoothed
+        genes over their deviation, or the joint embedding's row by a fixed length and degree. The logits are
+        `stacked` weights times (features - zero), but for what neighbours add (see `own_features`).
+        """
+        own = sp.csr_matrix(x[rows], dtype=np.float64)
+        rest = self.members.rest if self.members else None
+        if rest is None:
+            return own, np.zeros(x.shape[1])
+        if isinstance(rest, Smoothed):
+            smoothed, mean = rest.own_features(x, x if accessibility is None else accessibility, rows)
+            return sp.csr_matrix(sp.hstack([own, smoothed])), np.r_[np.zeros(x.shape[1]), mean]
+        more = rest.own_features(x, within, rows)
+        return sp.csr_matrix(sp.hstack([own, more])), np.zeros(x.shape[1] + more.shape[1])
+
+    def stacked(self) -> tuple[Floats, Floats]:
+        """Return the weights (K, parts * G) and bias (K,) of what `linear_in` gives."""
+        weight, bias = self.weight.astype(np.float64), self.bias.astype(np.float64)
+        rest = self.members.rest if self.members else None
+        if rest is None:
+            return weight, bias
+        if isinstance(rest, Smoothed):
+            more, constant = centred(rest.weight.T).T, rest.bias - rest.bias.mean()
+        else:
+            more, constant = rest.maps(weight.shape[1])
+        share = 1 - self.network_share
+        return np.concatenate([weight, share * more], axis=1), bias + share * constant
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Return it as named arrays, for a bundle."""
+        found: dict[str, NDArray[Any]] = {"folded.weight": self.weight, "folded.bias": self.bias}
+        if self.members is not None:
+            found |= {"network_share": np.array([self.network_share]), **self.members.tensors()}
+        return found
+
+    @staticmethod
+    def read(tensors: dict[str, NDArray[Any]]) -> "Ensemble":
+        """Return what `tensors` gave."""
+        share = float(tensors["network_share"][0]) if "network_share" in tensors else 1.0
+        return Ensemble(tensors["folded.weight"], tensors["folded.bias"], from_tensors(tensors), share)
+
+
+def ensemble(
+    network: tuple[NDArray[np.float32], NDArray[np.float32]],
+    x_reference: sp.csr_matrix,
+    labels: NDArray[np.int64],
+    types: int,
+    x_query: sp.csr_matrix,
+    h: Hyperparameters,
+    modalities: tuple[str, str],
+    proteins: int = 0,
+) -> Ensemble:
+    """Fit the members beside a trained network (folded weight and bias), if the preset has any, and join them.
+
+    The network, the one part that adapts to the query, gets the larger share `network_share_sure` where it is at
+    least as sure of the query as the members are together (mean max p), else `network_share`; no label of the query
+    has a part in that. The other arguments as of `fit_within`.
+    """
+    if h.network_share == 1:
+        return Ensemble(*network, None, 1.0)
+    if modalities[0] == modalities[1]:
+        members = fit_within(x_reference, labels, types, x_query, h, modalities[0], proteins)
+    else:
+        members = fit_smoothed(x_reference, labels, types, x_query, h)
+    weight, bias = (part.astype(np.float64) - part.mean(axis=0, dtype=np.float64) for part in network)
+    linear = members.linear or Linear(np.zeros_like(weight), np.zeros_like(bias))
+    share = h.network_share
+    if h.network_share_sure > share:
+        theirs = np.asarray(x_query @ linear.weight.T) + linear.bias + members.beyond(x_query, None, within=True)[0]
+        sure = [softmax(z, axis=1).max(axis=1).mean() for z in (np.asarray(x_query @ weight.T) + bias, theirs)]
+        share = h.network_share_sure if sure[0] >= sure[1] else share
+    weight = share * weight + (1 - share) * linear.weight
+    bias = share * bias + (1 - share) * linear.bias
+    return Ensemble(weight.astype(np.float32), bias.astype(np.float32), members, share)
+
+
+def centred(logits: Floats) -> Floats:
+    """Return logits (n, K) minus their mean over the types."""
+    return logits - logits.mean(axis=1, keepdims=True)
+
+
+def ranked(values: Floats) -> Floats:
+    """Return the ranks of values (n,), ties their mean, as shares of n."""
+    return np.asarray(rankdata(values) / len(values))
+
+
+def walk(embedding: Floats, k: int) -> sp.csr_matrix:
+    """Return the cosine kNN graph of cells, made symmetric, every row divided by its sum: (n, n)."""
+    near = neighbours(embedding, k)
+    n = len(near)
+    indptr = np.arange(0, near.size + 1, near.shape[1])
+    graph = sp.csr_matrix((np.ones(near.size), near.ravel(), indptr), shape=(n, n))
+    graph = graph.maximum(graph.T)
+    return sp.csr_matrix(sp.diags(1 / np.asarray(graph.sum(axis=1)).ravel()) @ graph)
+
+
+def smooth(x: Floats, w: sp.csr_matrix, share: float, steps: int) -> Floats:
+    """Return Y after `steps` times Y <- (1 - share) x + share W Y, from Y = x (n, d)."""
+    y = x
+    for _ in range(steps):
+        y = (1 - share) * x + share * np.asarray(w @ y)
+    return y
+
+
+def standardised(x: Floats) -> Floats:
+    """Return the z-scores of the columns of x (n, d), at most 10 either way; a constant column is 0."""
+    deviation = x.std(axis=0)
+    return np.clip(np.divide(x - x.mean(axis=0), deviation, out=np.zeros_like(x), where=deviation > FLAT), -CLIP, CLIP)
+
+
+def nearest_cosine(cells: Floats, others: Floats | None, block: int = 2048) -> Floats:
+    """Return each cell's mean cosine to its 10 nearest `others` (m, d), or among `cells` (n, d) to other cells."""
+    a, b = (
+        e / np.maximum(np.linalg.norm(e, axis=1, keepdims=True), 1e-12)
+        for e in (cells, others if others is not None else cells)
+    )
+    k = min(NEAREST, len(b) - (others is None))
+    found = np.empty(len(a))
+    for begin in range(0, len(a), block):
+        similarity = a[begin : begin + block] @ b.T
+        if others is None:
+            rows = np.arange(len(similarity))
+            similarity[rows, begin + rows] = -np.inf
+        found[begin : begin + block] = np.partition(similarity, -k, axis=1)[:, -k:].mean(axis=1)
+    return found
+
+
+def prefixes(both: Floats, sizes: list[int], smoothing: float, k: int) -> list[Floats]:
+    """Return the first d components of embedded cells (n, d), for each d of `sizes`: rows of one length, smoothed."""
+    found = []
+    for d in sizes:
+        z = both[:, :d] * (ROW_LENGTH / np.maximum(np.linalg.norm(both[:, :d], axis=1, keepdims=True), 1e-12))
+        found.append(smooth(z, walk(z, k), smoothing, 1) if smoothing else z)
+    return found
+
+
+def fit_smoothed(
+    x_reference: sp.csr_matrix, labels: NDArray[np.int64], types: int, x_query: sp.csr_matrix, h: Hyperparameters
+) -> Members:
+    """Fit the member of RNA -> ATAC on unsmoothed z-scored reference genes (N_R, G), of those that both sides have."""
+    common = np.ones(x_reference.shape[1], bool)
+    for side in (x_reference, x_query):
+        common &= np.bincount(side.indices, minlength=len(common)) >= COMMON * side.shape[0]
+    x = sp.csr_matrix(x_reference[:, common], dtype=np.float64)
+    mean = np.asarray(x.mean(axis=0)).ravel()
+    deviation = np.sqrt(np.maximum(np.asarray(x.multiply(x).mean(axis=0)).ravel() - mean**2, 1e-12))
+    x.data = np.minimum(x.data, (mean + CLIP * deviation)[x.indices])
+    weight, bias = fit_logistic(
+        Standardised(x, 1 / deviation, mean / deviation), labels, types, h.smoothed_penalty, h.class_balance
+    )
+    full = np.zeros((types, len(common)))
+    full[:, common] = weight
+    graphs = list(zip(h.graph_components, h.graph_neighbours, strict=True))
+    return Members(None, Smoothed(full, bias, graphs, h.smoothing, h.smoothing_steps))
+
+
+def fit_within(
+    x_reference: sp.csr_matrix,
+    labels: NDArray[np.int64],
+    types: int,
+    x_query: sp.csr_matrix,
+    h: Hyperparameters,
+    modality: str,
+    proteins: int = 0,
+) -> Members:
+    """Fit the members of one modality: log-normalised features, for RNA joint PCs too, and the joint embedding.
+
+    x_reference (N_R, G), x_query (N_Q, G): log-normalised; the last `proteins` features have no part in the embedding.
+    """
+    n = len(labels)
+    both = sp.csr_matrix(sp.vstack([x_reference, x_query], format="csr"), dtype=np.float64)
+    width = both.shape[1]
+    plain = Standardised(both[:n], np.ones(width), np.zeros(width))
+    rest_share = h.embedded_share
+    weight, bias = fit_logistic(plain, labels, types, 1 / (h.features_c * n), h.class_balance)
+    parts = [(weight, bias)]
+    if modality == "rna":
+        scores = pca(both, h.joint_components)
+        loadings, mean = loadings_of(both, scores)
+        unit = scores[:, 0].std()
+        own = Standardised(scores[:n] / unit, np.ones(scores.shape[1]), np.zeros(scores.shape[1]))
+        weight, bias = fit_logistic(own, labels, types, 1 / (h.components_c * n), h.class_balance)
+        folded = weight @ loadings.T / unit
+        parts.append((folded, bias - folded @ mean))
+    linear = Linear(
+        (1 - rest_share) * np.mean([w - w.mean(axis=0) for w, _ in parts], axis=0),
+        (1 - rest_share) * np.mean([b - b.mean() for _, b in parts], axis=0),
+    )
+    sizes = list(h.spectral_components)
+    embedding, fitted = spectral(both[:, : width - proteins] if proteins else both, max(sizes))
+    sizes = sorted({min(d, embedding.shape[1]) for d in sizes})
+    readouts = []
+    for d, z in zip(sizes, prefixes(embedding, sizes, h.smoothing, h.joint_neighbours), strict=True):
+        own = Standardised(z[:n], np.ones(d), np.zeros(d))
+        readouts.append((d, *fit_logistic(own, labels, types, 1 / (h.embedded_c * n), h.class_balance)))
+    rest = Embedded(fitted, embedding[:n], labels, readouts, rest_share, h.smoothing, h.joint_neighbours)
+    return Members(linear, rest)
