@@ -20,6 +20,7 @@ from cellpredx.core.files import read_csv, write_csv, write_json
 from cellpredx.matrix.stored import StoredMatrix
 from cellpredx.model.bundle import Bundle
 from cellpredx.model.calibration import Calibration
+from cellpredx.model.members import Ensemble
 from cellpredx.model.graph import lsi
 from cellpredx.report import embedding
 from cellpredx.report.cell_figures import cell_figures
@@ -233,8 +234,7 @@ def bundle_of(types: list[str], labels: bool, modality: str = "rna") -> Bundle:
     return Bundle(
         encoder_weight=nothing,
         encoder_bias=nothing,
-        folded_weight=nothing,
-        folded_bias=nothing,
+        ensemble=Ensemble(nothing, nothing, None, 1.0),
         reference_embedding=z.astype(np.float32),
         reference_labels=numbers if labels else None,
         features=pd.DataFrame(),
