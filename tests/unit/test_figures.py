@@ -20,8 +20,8 @@ from cellpredx.core.files import read_csv, write_csv, write_json
 from cellpredx.matrix.stored import StoredMatrix
 from cellpredx.model.bundle import Bundle
 from cellpredx.model.calibration import Calibration
-from cellpredx.model.members import Ensemble
 from cellpredx.model.graph import lsi
+from cellpredx.model.members import Ensemble
 from cellpredx.report import embedding
 from cellpredx.report.cell_figures import cell_figures
 from cellpredx.report.drawing import plain, type_colours, type_markers, write
