@@ -29,6 +29,7 @@ def run(args: argparse.Namespace) -> None:
     from cellpredx.core.errors import UserError
     from cellpredx.core.files import read_csv, read_json, write_json
     from cellpredx.evaluate.metrics import beside, evaluate
+    from cellpredx.evaluate.tables import write_tables
 
     outdir = Path(args.outdir)
     predictions = read_csv(args.predictions, ("barcode", "predicted", "predicted_or_unknown", "warning"))
@@ -50,16 +51,16 @@ def run(args: argparse.Namespace) -> None:
         evaluation = {"group": args.group, "query": args.query, **evaluate(predictions, truth, types)}
         if baselines is not None:
             evaluation["baselines"] = beside(predictions, truth, types, baselines, methods)
+        write_tables(evaluation, outdir)
         write_json(evaluation, outdir / "evaluation.json")
     counts, edges = np.histogram(predictions["confidence"], bins=np.arange(21) / 20)
     unknown = int((predictions["predicted_or_unknown"] == "Unknown").sum())
     counted = predictions["warning"].value_counts()
     warnings = [f"{n} cell{'' if n == 1 else 's'}: {w}" for w, n in counted.items() if w not in ("", "domain gap")]
     if evaluation and evaluation["unmatched_labels"]:
-        warnings.append(
-            "types that the reference lacks (their cells get another type or Unknown): "
-            + ", ".join(evaluation["unmatched_labels"])
-        )
+        near = evaluation["label_names"]["nearest"]
+        names = [f"{n} (near: {near[n]})" if n in near else n for n in evaluation["unmatched_labels"]]
+        warnings.append(f"types that the reference lacks (their cells get another type or Unknown): {', '.join(names)}")
     agreement = None
     if baselines is not None:
         # Of a very large query they have a sample of the cells.
