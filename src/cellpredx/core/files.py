@@ -209,7 +209,7 @@ def _column_texts(column: "pd.Series", digits: int) -> list[str]:
         # One look at all of them shows that most columns are safe as they are.
         return [_safe_text(text) for text in texts] if _UNSAFE.search("\n".join(texts)) else texts
     # Most columns repeat few values: each is written out once.
-    codes, values = pd.factorize(column.to_numpy())
+    codes, values = pd.factorize(column)
     floats = pd.api.types.is_float_dtype(column)
     texts = [f"{value:.{digits}g}" if floats else str(value) for value in values.tolist()]
     written: list[str] = np.array([*texts, ""], dtype=object)[codes].tolist()
