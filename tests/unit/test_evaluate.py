@@ -342,12 +342,15 @@ def test_names_that_match_nothing_are_told_with_what_is_near() -> None:
 @pytest.mark.parametrize(
     ("name", "near"),
     [
-        *(("cd4_t", "CD4 T"), ("B-cells", "B cell"), ("Monocytes", "Monocyte"), ("CD14 Mono", "CD14+ Mono")),
-        *(("CD8 T", None), ("CD16+ Mono", None), ("CD14- Mono", None), ("Platelet", None), ("", None)),
+        *(("cd4_t", "CD4 T"), ("B-cells", "B cell"), ("Bcell", "B cell"), ("b", "B cell"), ("Monocytes", "Monocyte")),
+        *(("CD14 Mono", "CD14+ Mono"), ("cd14 monos", "CD14+ Mono"), ("Memory_B", "memory B"), ("T reg", "Treg")),
+        *(("CD8 T", None), ("CD16+ Mono", None), ("CD14- Mono", None), ("T cell", None), ("memory T", None)),
+        *(("NKT", None), ("Platelet", None), ("", None), ("cell", None)),
     ],
 )
 def test_a_near_name_is_one_that_may_mean_the_same(name: str, near: str | None) -> None:
-    assert nearest_name(name, ["B cell", "CD4 T", "Monocyte", "CD14+ Mono"]) == near
+    names = ["B cell", "CD4 T", "Monocyte", "CD14+ Mono", "memory B", "NK", "Treg"]
+    assert nearest_name(name, names) == near
 
 
 def test_cells_lost_before_prediction_count_in_one_accuracy() -> None:

@@ -14,25 +14,30 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ["barcode", "cell_type"]
-ALIKE = 0.75
+ALIKE = 0.8
+
+
+def _spelled(name: str) -> tuple[str, list[str], list[str]]:
+    """Return a name's letters and digits, its numbers with the minus of CD16-, and its short words (B, T, NK)."""
+    plain = re.sub(r"cells?(?![a-z])", " ", name.casefold())
+    numbers = re.findall(r"\d+(?:-(?!\w))?", plain)
+    return re.sub(r"[\W_]", "", plain), numbers, sorted(re.findall(r"(?<![a-z])[a-z]{1,2}(?![a-z])", plain))
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str | None:
     """Return the one of `names` that is spelled most like `name`, where one is near enough to mean the same.
 
-    Case, blanks and marks do not count; numbers must be the same, for CD4 is not CD8, nor CD16- CD16+.
+    Case, blanks, marks and the word "cell" do not count; numbers and short words must be the same, for CD4 is not CD8,
+    and a B cell is no T cell.
     """
-
-    def spelled(text: str) -> tuple[str, list[str]]:
-        return re.sub(r"[\W_]", "", text).casefold(), re.findall(r"\d+(?:-(?!\w))?", text)
-
-    own, numbers = spelled(name)
+    own, numbers, short = _spelled(name)
     best, found = ALIKE, None
     for other in names:
-        theirs, their_numbers = spelled(other)
-        alike = SequenceMatcher(None, own, theirs).ratio() if their_numbers == numbers else 0
-        if alike > best:
-            best, found = alike, other
+        theirs, their_numbers, their_short = _spelled(other)
+        if numbers == their_numbers and (own == theirs or short == their_short):
+            alike = SequenceMatcher(None, own, theirs).ratio() if own and theirs else 0
+            if alike > best:
+                best, found = alike, other
     return found
 
 
