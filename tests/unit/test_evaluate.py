@@ -70,8 +70,8 @@ def test_metrics_equal_scikit_learn() -> None:
     assert found["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(y, predicted), abs=1e-12)
     p = predictions[[f"p_{t}" for t in TYPES]].to_numpy()
     assert found["nll"] == pytest.approx(metrics.log_loss(y, p, labels=TYPES), rel=1e-12)
-    one_hot = y[:, None] == np.array(TYPES)
-    assert found["brier"] == pytest.approx(((p - one_hot) ** 2).sum(axis=1).mean(), rel=1e-12)
+    brier = metrics.brier_score_loss(y, p, labels=TYPES, scale_by_half=False)
+    assert found["brier"] == pytest.approx(brier, rel=1e-12)
     scores = metrics.precision_recall_fscore_support(y, predicted, labels=TYPES)
     for number, name in enumerate(TYPES):
         own = found["per_type"][name]

@@ -5,6 +5,7 @@ resamples are one computation.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -203,6 +204,21 @@ def _known_or_none(values: dict[str, float]) -> dict[str, float | None]:
     return {name: None if math.isnan(value) else value for name, value in values.items()}
 
 
+def _of_method(
+    table: Table, calibration: Calibration | None, difference: Weights
+) -> Callable[[Weights], dict[str, float]]:
+    """Return what gives a plain classifier's metrics; difference (n,): right by the model less right by it."""
+
+    def statistics(weight: Weights) -> dict[str, float]:
+        return {
+            **agreement(table.counts(weight)[:-1]),
+            "ece": calibration.error(weight) if calibration else math.nan,
+            "accuracy_difference": ratio(dot(weight, difference), weight.sum()),
+        }
+
+    return statistics
+
+
 def beside(
     predictions: pd.DataFrame, truth: pd.DataFrame, types: list[str], baselines: pd.DataFrame, methods: list[str]
 ) -> dict[str, Any]:
@@ -231,19 +247,7 @@ def beside(
         table_of_method, own = against(name)
         sure = f"{name}_confidence"
         calibration = Calibration(known[sure].to_numpy(float), own) if sure in known else None
-        difference = right.astype(float) - own
-
-        def statistics(
-            weight: Weights,
-            counted: Table = table_of_method,
-            calibration: Calibration | None = calibration,
-            difference: Weights = difference,
-        ) -> dict[str, float]:
-            values = agreement(counted.counts(weight)[:-1])
-            values["ece"] = calibration.error(weight) if calibration else math.nan
-            values["accuracy_difference"] = ratio(dot(weight, difference), weight.sum())
-            return values
-
+        statistics = _of_method(table_of_method, calibration, right.astype(float) - own)
         values = statistics(once)
         basis = {key: 0 if math.isnan(value) else len(known) for key, value in values.items()}
         between = intervals(statistics, len(known), basis)
