@@ -18,7 +18,7 @@ from cellpredx.core.labels import nearest_name
 from cellpredx.evaluate.bootstrap import intervals, resamples
 from cellpredx.evaluate.calibration import BINS, Calibration, Ranks, draws, expected_calibration_error
 from cellpredx.evaluate.metrics import Labelled, beside, evaluate, mcnemar, oscr
-from cellpredx.evaluate.tables import confusion_table, per_type_table
+from cellpredx.evaluate.tables import confusion_table, metrics_table, per_type_table
 
 TYPES = ["B", "NK", "T"]
 
@@ -322,6 +322,7 @@ def test_what_is_not_defined_is_null(case: str) -> None:
     if case == "no shared type":
         assert found["novelty"]["DC"]["auroc"] is None
         assert found["novelty"]["DC"]["cells"] == 40
+    assert metrics_table(found)["value"].notna().all()
     assert len(per_type_table(found)) == len(found["per_type"]) + len(found["novelty"])
     assert confusion_table(found)["cells"].sum() == confusion_table(found)["forced_cells"].sum() == len(predictions)
 
@@ -440,6 +441,11 @@ def test_the_verb_writes_what_the_report_reads(
     by_hand = [((predictions["predicted"] == p) & (aligned(predictions, truth) == t)).sum()
                for t, p in zip(forced["truth"], forced["predicted"], strict=True)]  # fmt: skip
     assert forced["forced_cells"].tolist() == by_hand
+    read = pd.read_csv(tmp_path / "metrics.csv")
+    assert set(read["method"]) == {"cellpredx"}
+    assert dict(zip(read["metric"], read["value"], strict=True)) == pytest.approx(
+        {name: found[name] for name in found["intervals"]}, rel=1e-5
+    )
     read = pd.read_csv(tmp_path / "reliability.csv")
     assert read.to_dict("list")["cells"] == [row["cells"] for row in found["reliability"]]
     if types[0] == "=1":
@@ -534,4 +540,9 @@ def test_the_verb_tells_how_often_plain_classifiers_agree(tmp_path: Path, run_ve
     assert result["evaluation"] is None
     run_verb(*arguments, "--labels", tmp_path / "labels.csv")
     found = json.loads((tmp_path / "evaluation.json").read_text())["baselines"]["nearest_neighbours"]
+    read = pd.read_csv(tmp_path / "metrics.csv")
+    read = read[(read["method"] == "nearest_neighbours") & (read["metric"] == "accuracy")]
+    assert read[["value", "low", "high"]].to_numpy()[0] == pytest.approx(
+        [found["accuracy"], *found["intervals"]["accuracy"]], abs=1e-5
+    )
     assert found["accuracy"] == pytest.approx(metrics.accuracy_score(aligned(predictions, truth), guessed))

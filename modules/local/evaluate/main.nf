@@ -10,7 +10,7 @@ process EVALUATE {
     output:
     tuple val(meta), path('result.json'), emit: json
     tuple val(meta), path('evaluation.json'), emit: evaluation, optional: true
-    tuple val(meta), path('{per_type,confusion,reliability}.csv'), emit: tables, optional: true
+    tuple val(meta), path('{metrics,per_type,confusion,reliability}.csv'), emit: tables, optional: true
     tuple val(task.process), eval('cellpredx versions'), topic: versions
 
     script:

@@ -12,6 +12,17 @@ COUNTS = ("cells", "predicted", "correct", "unknown")
 RELIABILITY = ["confidence", "accuracy", "cells", "low", "high"]
 
 
+def metrics_table(evaluation: dict[str, Any]) -> pd.DataFrame:
+    """Return a line a metric that is defined, of the model and of each plain classifier, with its interval."""
+    methods = {"cellpredx": evaluation, **evaluation.get("baselines", {})}
+    rows = []
+    for method, values in methods.items():
+        for metric, interval in values["intervals"].items():
+            if values[metric] is not None:
+                rows.append((method, metric, values[metric], *(interval or (None, None))))
+    return pd.DataFrame(rows, columns=["method", "metric", "value", "low", "high"])
+
+
 def per_type_table(evaluation: dict[str, Any]) -> pd.DataFrame:
     """Return a line a type: its scores by the model and by each plain classifier; types of the query alone last.
 
@@ -59,7 +70,8 @@ def confusion_table(evaluation: dict[str, Any]) -> pd.DataFrame:
 
 
 def write_tables(evaluation: dict[str, Any], outdir: Path) -> None:
-    """Write per_type.csv, confusion.csv and reliability.csv."""
+    """Write metrics.csv, per_type.csv, confusion.csv and reliability.csv."""
+    write_csv(metrics_table(evaluation), outdir / "metrics.csv")
     write_csv(per_type_table(evaluation), outdir / "per_type.csv")
     write_csv(confusion_table(evaluation), outdir / "confusion.csv")
     write_csv(pd.DataFrame(evaluation["reliability"], columns=RELIABILITY), outdir / "reliability.csv")
