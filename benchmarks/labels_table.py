@@ -41,7 +41,7 @@ first was run. The query's labels serve the evaluation alone; no seed was picked
 
 Coverage and selective accuracy are of `predicted_or_unknown` at a target error of 0.05, over cells whose type the
 reference has. ECE is of the calibrated confidence, of the baselines' own probabilities; beside it what a perfectly
-calibrated model with these confidences would show on so few cells: mean and 95th percentile of 500 draws.
+calibrated model with these confidences would show on so few cells: mean and 95th percentile, by simulation.
 `independent`: the accuracy of another implementation of `paper` on the same data, the range of its seeds; it is reached
 where the mean is not below it.
 """

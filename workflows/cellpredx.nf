@@ -67,6 +67,10 @@ workflow CELLPREDX {
         label_map
     )
     ch_labels = LABELS.out.csv.map { meta, csv -> [meta.id, csv] }
+    LABELS.out.unused
+        .map { _meta, json -> new groovy.json.JsonSlurper().parseText(json.text) }
+        .toList()
+        .subscribe { unused -> unusedNames(unused).each { text -> log.warn(text) } }
 
     STANDARDISE(ch_checked.matrix)
     INGEST_FRAGMENTS(
@@ -385,6 +389,15 @@ def canCallPeaks(options) {
     def folders = (System.getenv('PATH') ?: '').tokenize(':')
     def found = workflow.containerEngine || folders.any { folder -> new java.io.File(folder, 'macs3').canExecute() }
     return options.call_peaks == 'auto' && found
+}
+
+// What --label_map renames and no sample has; of each sample, such names with the label that is spelled most like each.
+def unusedNames(samples) {
+    def everywhere = samples ? samples.collect { unused -> unused.keySet() }.inject { a, b -> a.intersect(b) } : []
+    return everywhere.collect { name ->
+        def near = samples.findResult { unused -> unused[name] }
+        "--label_map: '${name}' is a label of no sample${near ? " (near: '${near}')" : ''}"
+    }
 }
 
 def scenarioText(meta, pair) {

@@ -313,13 +313,23 @@ def test_determinant_features_are_tested_by_models_trained_again(rna: Path, rna_
 
 def test_plain_classifiers_beside_the_model_from_sheet_to_report(rna: Path, rna_run: Run) -> None:
     methods = "logistic_regression,nearest_neighbours" + (",celltypist" if shutil.which("celltypist") else "")
-    run = succeeded(run_pipeline(rna, "--input", "data/sheet.csv", *FAST, "--baselines", methods, outdir="compared"))
+    # And by other names: those of references and queries are changed alike.
+    (rna / "data" / "map.csv").write_text("from,to\nNK,NK cell\nT_CD4,T\nT_CD8,T\nb,B cell\nnk,NK cell\n")
+    names = {"NK": "NK cell", "T_CD4": "T", "T_CD8": "T"}
+    arguments = ("--input", "data/sheet.csv", "--baselines", methods, "--label_map", "data/map.csv")
+    run = succeeded(run_pipeline(rna, *arguments, *FAST, outdir="compared"))
+    assert "--label_map: 'b' is a label of no sample (near: 'B')" in run.said
+    assert "--label_map: 'nk' is a label of no sample (near: 'NK')" in run.said
+    assert run.said.count("is a label of no sample") == 2
     assert sum("BASELINES" in task["name"] for task in run.tasks()) == 1
     table = {row["barcode"]: row for row in run.table("groups/all/query/baselines.csv")}
     predicted = {row["barcode"]: row["predicted"] for row in run.table("groups/all/query/predictions.csv")}
     assert table.keys() == predicted.keys()
     query = ad.read_h5ad(rna / "data" / "query.h5ad").obs["author_label"].astype(str)
-    found = run.json("groups/all/query/evaluation.json")["baselines"]
+    query = query.replace(names)
+    evaluation = run.json("groups/all/query/evaluation.json")
+    assert evaluation["label_names"]["matched"] == sorted(set(query))
+    found = evaluation["baselines"]
     assert list(found) == methods.split(",")
     for method, values in found.items():
         right = [table[barcode][method] == label for barcode, label in query.items()]

@@ -91,6 +91,11 @@ def test_an_unknown_number_leaves_its_column_a_number(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(read_csv(tmp_path / "t.csv"), table)
 
 
+def test_an_unknown_count_leaves_its_column_whole_numbers(tmp_path: Path) -> None:
+    write_csv(pd.DataFrame({"cells": pd.array([12, None, 3_000_000_000], dtype="Int64"), "n": 1}), tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text() == "cells,n\n12,1\n,1\n3000000000,1\n"
+
+
 def test_json_has_null_for_what_is_no_number(tmp_path: Path) -> None:
     value = {
         "nan": float("nan"),

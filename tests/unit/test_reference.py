@@ -22,7 +22,7 @@ from cellpredx.core.spec import SampleSpec
 from cellpredx.matrix.sample_matrix import sample_matrix, write_h5ad
 from cellpredx.reference import pair as pairing
 from cellpredx.reference.checks import check_recipe, fingerprints, refuse_same_cells
-from cellpredx.reference.labels import apply_map, check_reference, sample_labels
+from cellpredx.reference.labels import apply_map, check_reference, read_map, sample_labels
 from cellpredx.reference.pair import Described, Pair, choose_scenario, stacked, take
 
 
@@ -389,8 +389,10 @@ def test_labels_are_read_from_csv_and_tsv(
         ("barcode,type\na,B\n", "l.csv, line 1", "no column 'cell_type': it has barcode, type"),
         ("cell,cell_type\na,B\n", "l.csv, line 1", "no column 'barcode': it has cell, cell_type"),
         ("barcode\na\nb\n", "l.csv, line 1", "no column 'cell_type': it has barcode"),
-        ("barcode,cell_type\na,B\nb,T\na,B\n", "l.csv, line 4", "barcode 'a' has two labels"),
-        ("barcode,cell_type\n\na,B\n\na,T\n", "l.csv, line 5", "barcode 'a' has two labels"),
+        ("barcode,cell_type\na,B\nb,T\na,B\n", "l.csv, line 4, column barcode", "barcode 'a' has two labels"),
+        ("barcode,cell_type\n\na,B\n\na,T\n", "l.csv, line 5, column barcode", "barcode 'a' has two labels"),
+        ("barcode,cell_type\na,CD4 T, naive\nb,B\n", "l.csv, line 2, after column cell_type", "more fields"),
+        ("barcode,cell_type\na,B\nb,CD4 T, naive\n", "l.csv, line 3, after column cell_type", "more fields"),
         ("", "l.csv", "cannot be read"),
     ],
 )
@@ -430,10 +432,40 @@ def test_labels_are_renamed_exactly(tmp_path: Path) -> None:
     path = tmp_path / "map.csv"
     path.write_text("from,to\nCD4 T,T\nB cell,\nT,never twice\n")
     labels = pd.DataFrame({"barcode": list("abcd"), "cell_type": ["CD4 T", "B cell", "cd4 t", ""]})
-    assert apply_map(labels, path)["cell_type"].tolist() == ["T", "", "cd4 t", ""]
-    path.write_text("from,into\na,b\n")
-    with pytest.raises(UserError, match="no column 'to'"):
-        apply_map(labels, path)
+    assert apply_map(labels, read_map(path))["cell_type"].tolist() == ["T", "", "cd4 t", ""]
+    # A mark at the end of every line, as spreadsheets leave it, is no third field.
+    path.write_text("from,to,\nB cell,B,\nT,T cell,\n")
+    assert read_map(path) == {"B cell": "B", "T": "T cell"}
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ("from,into\na,b\n", "map.csv, line 1", "no column 'to': it has from, into"),
+        ("from,to\na,b\n\nc,d\na,e\n", "map.csv, line 5, column to", "'a' is renamed to 'b' and to 'e'"),
+        ("from,to\na,b\n,c\n", "map.csv, line 3, column from", "no label to rename to 'c'"),
+        ("from,to\nT, naive,T\n", "map.csv, line 2, after column to", "more fields than the header"),
+    ],
+)
+def test_a_bad_map_is_refused_with_its_line(tmp_path: Path, text: str, where: str, what: str) -> None:
+    path = tmp_path / "map.csv"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        read_map(path)
+    assert what in caught.value.what
+    assert caught.value.where == where
+
+
+def test_names_of_the_map_that_are_no_label_are_listed(
+    tmp_path: Path, spec_text: Callable[..., str], run_verb: Callable[..., None]
+) -> None:
+    path, names, unused = tmp_path / "labels.csv", tmp_path / "map.csv", tmp_path / "unused.json"
+    path.write_text("barcode,cell_type\na,B cell\nb,CD4 T\n")
+    names.write_text("from,to\nCD4 T,T\nB-cell,B\nCD8 T,T\n")
+    out = tmp_path / "out.csv"
+    run_verb("labels", "--spec", spec_text({}, labels=path), "--label-map", names, "--unused", unused, "--out", out)
+    assert json.loads(unused.read_text()) == {"B-cell": "B cell", "CD8 T": None}
+    assert out.read_text() == "barcode,cell_type\na,B cell\nb,T\n"
 
 
 def test_an_empty_label_is_refused_in_a_reference_alone(

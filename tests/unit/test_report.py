@@ -17,7 +17,6 @@ import pytest
 import yaml
 
 from cellpredx.report import commands, figures
-from cellpredx.report.calibration import chance_error, expected_ece
 from cellpredx.report.content import PARTS, html_table
 from cellpredx.report.status import judge, level
 from tests.browser import opened
@@ -504,20 +503,6 @@ def test_each_finding_has_its_reason_and_its_remedy(change: Json, topic: str | N
     found = judge(values | change, pair("g", ["q"]), trained, [])
     assert [finding.topic for finding in found] == ([topic] if topic else [])
     assert all(finding.reason and finding.remedy for finding in found)
-
-
-def test_error_of_perfect_calibration_is_that_of_chance() -> None:
-    for cells, p in ((1, 0.3), (7, 0.5), (90, 0.97), (1000, 0.2)):
-        ways = [math.comb(cells, k) * p**k * (1 - p) ** (cells - k) * abs(k / cells - p) for k in range(cells + 1)]
-        assert chance_error(cells, p) == pytest.approx(sum(ways), rel=1e-9)
-    assert chance_error(10, 1.0) == 0
-    bins: list[Json] = [
-        {"confidence": 0.5, "cells": 7},
-        {"confidence": 0.9, "cells": 21},
-        {"confidence": None, "cells": 0},
-    ]
-    assert expected_ece(bins) == pytest.approx(0.25 * chance_error(7, 0.5) + 0.75 * chance_error(21, 0.9))
-    assert expected_ece([]) is None
 
 
 def test_the_paragraph_names_what_was_run(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ process EVALUATE {
     tag "${meta.transfer}: ${meta.query}"
     label 'process_single'
     label 'image_core'
-    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", pattern: 'evaluation.json'
+    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", pattern: '{evaluation.json,*.csv}'
 
     input:
     tuple val(meta), path(predictions), path(domain_gap), path(determinants), path(explain), path(baselines), path(labels)
@@ -10,6 +10,7 @@ process EVALUATE {
     output:
     tuple val(meta), path('result.json'), emit: json
     tuple val(meta), path('evaluation.json'), emit: evaluation, optional: true
+    tuple val(meta), path('{metrics,per_type,confusion,reliability}.csv'), emit: tables, optional: true
     tuple val(task.process), eval('cellpredx versions'), topic: versions
 
     script:

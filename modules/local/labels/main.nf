@@ -9,12 +9,13 @@ process LABELS {
 
     output:
     tuple val(meta), path("${meta.id}.labels.csv"), emit: csv
+    tuple val(meta), path('unused.json'), emit: unused, optional: true
 
     script:
     """
     cellpredx labels \\
         --spec ${spec} \\
-        ${label_map ? '--label-map label_map.csv' : ''} \\
+        ${label_map ? '--label-map label_map.csv --unused unused.json' : ''} \\
         --out ${meta.id}.labels.csv
     """
 

@@ -1,5 +1,9 @@
 """Tables of labels."""
 
+import csv
+import re
+from collections.abc import Iterable
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,22 +14,70 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ["barcode", "cell_type"]
+ALIKE = 0.8
+
+
+def _spelled(name: str) -> tuple[str, list[str], list[str]]:
+    """Return a name's letters and digits, its numbers with the minus of CD16-, and its short words (B, T, NK)."""
+    plain = re.sub(r"cells?(?![a-z])", " ", name.casefold())
+    numbers = re.findall(r"\d+(?:-(?!\w))?", plain)
+    return re.sub(r"[\W_]", "", plain), numbers, sorted(re.findall(r"(?<![a-z])[a-z]{1,2}(?![a-z])", plain))
+
+
+def nearest_name(name: str, names: Iterable[str]) -> str | None:
+    """Return the one of `names` that is spelled most like `name`, where one is near enough to mean the same.
+
+    Case, blanks, marks and the word "cell" do not count; numbers and short words must be the same, for CD4 is not CD8,
+    and a B cell is no T cell.
+    """
+    own, numbers, short = _spelled(name)
+    best, found = ALIKE, None
+    for other in names:
+        theirs, their_numbers, their_short = _spelled(other)
+        if numbers == their_numbers and (own == theirs or short == their_short):
+            alike = SequenceMatcher(None, own, theirs).ratio() if own and theirs else 0
+            if alike > best:
+                best, found = alike, other
+    return found
+
+
+def _first_long_line(path: Path, separator: str) -> int | None:
+    """Return the number of the first line with more fields than the header."""
+    with open_text(path, "the table") as lines:
+        rows = csv.reader(lines, delimiter=separator)
+        columns = len(next(rows, []))
+        return next((rows.line_num for row in rows if len(row) > columns and any(row[columns:])), None)
 
 
 def read_text_table(path: Path, columns: list[str]) -> "pd.DataFrame":
-    """Read `columns` of a CSV or TSV, plain or .gz, as text. Raises UserError where one is missing."""
+    """Read `columns` of a CSV or TSV, plain or .gz, as text; row i of the index is line i + 2.
+
+    Raises UserError where a column is missing, or a line has more fields than the header.
+    """
+    import warnings
+
     import pandas as pd
 
     with open_text(path, "the table") as lines:
         head = lines.readline()
     separator = next((mark for mark in "\t,;" if mark in head), " ")
     try:
-        with open_text(path, "the table") as lines:
-            table = pd.read_csv(lines, dtype=str, keep_default_na=False, sep=separator, skip_blank_lines=False).fillna(
-                ""
-            )
-    except ValueError as error:
-        raise UserError(f"the table cannot be read: {error}", path.name, f"give a CSV: {','.join(columns)}") from error
+        with open_text(path, "the table") as lines, warnings.catch_warnings():
+            # Without a word, the first column would become the rows' names, or the last one vanish.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(
+                lines, dtype=str, keep_default_na=False, sep=separator, skip_blank_lines=False, index_col=False
+            ).fillna("")
+    except (ValueError, pd.errors.ParserWarning) as error:
+        line = _first_long_line(path, separator)
+        if line is None:
+            remedy = f"give a CSV: {','.join(columns)}"
+            raise UserError(f"the table cannot be read: {error}", path.name, remedy) from error
+        raise UserError(
+            "the line has more fields than the header",
+            f"{path.name}, line {line}, after column {columns[-1]}",
+            'put a name that holds a comma in quotes: "CD4 T, naive"',
+        ) from error
     missing = [c for c in columns if c not in table.columns]
     if missing:
         raise UserError(
@@ -45,7 +97,7 @@ def read_label_table(path: Path) -> "pd.DataFrame":
         line = int(table.index.to_numpy()[at]) + 2
         raise UserError(
             f"barcode {table['barcode'].iloc[at]!r} has two labels",
-            f"{path.name}, line {line}",
+            f"{path.name}, line {line}, column barcode",
             "keep one line a cell",
         )
     return table

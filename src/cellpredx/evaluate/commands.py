@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> None:
     from cellpredx.core.errors import UserError
     from cellpredx.core.files import read_csv, read_json, write_json
     from cellpredx.evaluate.metrics import beside, evaluate
+    from cellpredx.evaluate.tables import write_tables
 
     outdir = Path(args.outdir)
     predictions = read_csv(args.predictions, ("barcode", "predicted", "predicted_or_unknown", "warning"))
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace) -> None:
         evaluation = {"group": args.group, "query": args.query, **evaluate(predictions, truth, types)}
         if baselines is not None:
             evaluation["baselines"] = beside(predictions, truth, types, baselines, methods)
+        write_tables(evaluation, outdir)
         write_json(evaluation, outdir / "evaluation.json")
     counts, edges = np.histogram(predictions["confidence"], bins=np.arange(21) / 20)
     unknown = int((predictions["predicted_or_unknown"] == "Unknown").sum())

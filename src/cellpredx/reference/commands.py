@@ -16,6 +16,7 @@ def register(verbs: Any) -> None:
     parser = verbs.add_parser("labels", help="a sample's cell types -> labels.csv")
     parser.add_argument("--spec", required=True, help="the sample's rows: a JSON file, or base64:<JSON>")
     parser.add_argument("--label-map", help="CSV (from, to)")
+    parser.add_argument("--unused", metavar="JSON", help="where to write which names of the map are no label here")
     parser.add_argument("--out", default="labels.csv")
     parser.set_defaults(run=run_labels)
 
@@ -37,15 +38,25 @@ def register(verbs: Any) -> None:
 
 def run_labels(args: argparse.Namespace) -> None:
     """Write barcode, cell_type of the cells that have a label."""
-    from cellpredx.core.files import atomic
+    from cellpredx.core.files import atomic, write_json
     from cellpredx.core.spec import read_spec
-    from cellpredx.reference.labels import apply_map, check_reference, sample_labels, without_missing
+    from cellpredx.reference.labels import (
+        apply_map,
+        check_reference,
+        read_map,
+        sample_labels,
+        unused_names,
+        without_missing,
+    )
 
     spec = read_spec(args.spec)
     labels = sample_labels(spec)
     if args.label_map:
+        names = read_map(Path(args.label_map))
+        if args.unused:
+            write_json(unused_names(labels, names), args.unused)
         before = labels["cell_type"] != ""
-        labels = apply_map(labels, Path(args.label_map))
+        labels = apply_map(labels, names)
         labels = labels[~(before & (labels["cell_type"] == ""))]
     labels = without_missing(labels)
     if "reference" in spec.roles:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cellpredx.core.barcodes import read_barcodes
 from cellpredx.core.errors import UserError
-from cellpredx.core.labels import read_label_table, read_text_table
+from cellpredx.core.labels import nearest_name, read_label_table, read_text_table
 from cellpredx.core.spec import SampleSpec
 
 
@@ -45,11 +45,38 @@ def sample_labels(spec: SampleSpec) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def apply_map(labels: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Rename labels by a CSV (from, to), matched exactly; an empty `to` takes the label away."""
+def read_map(path: Path) -> dict[str, str]:
+    """Return the new name of every label that a CSV (from, to) names; '' takes the label away.
+
+    Raises UserError where a line renames nothing, or a label has two new names.
+    """
     table = read_text_table(path, ["from", "to"])
-    names = dict(zip(table["from"], table["to"], strict=True))
+    names: dict[str, str] = {}
+    for row, old, new in table.itertuples(name=None):
+        if old == "":
+            raise UserError(
+                f"no label to rename to {new!r}",
+                f"{path.name}, line {row + 2}, column from",
+                "give the label as it is in the data; a cell without a label gets none by this table",
+            )
+        if names.setdefault(old, new) != new:
+            raise UserError(
+                f"label {old!r} is renamed to {names[old]!r} and to {new!r}",
+                f"{path.name}, line {row + 2}, column to",
+                "keep one line a label",
+            )
+    return names
+
+
+def apply_map(labels: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
+    """Rename labels, matched exactly, once: what a label was renamed to is not renamed again."""
     return labels.assign(cell_type=labels["cell_type"].map(lambda name: names.get(name, name)))
+
+
+def unused_names(labels: pd.DataFrame, names: dict[str, str]) -> dict[str, str | None]:
+    """Return the labels of a map that no cell has, each with the label that is spelled most like it, where one is."""
+    there = labels["cell_type"].unique().tolist()
+    return {name: nearest_name(name, there) for name in names if name not in there}
 
 
 MISSING = ("NA", "N/A", "<NA>", "NaN", "nan", "None")

@@ -125,12 +125,21 @@ def _confusions(evaluations: dict[str, Json]) -> list[Json]:
     return [html_section("accuracy", "confusion", "Confusion", folded(pieces), text)]
 
 
+def _with_near(name: str, nearest: dict[str, str]) -> str:
+    return f"{name} (near: {nearest[name]})" if name in nearest else name
+
+
 def _label_names(evaluations: dict[str, Json]) -> list[Json]:
     def listed(names: Iterable[str]) -> str:
         return ", ".join(names) or "-"
 
     rows = [
-        (name, number(len(names["matched"])), listed(names["only_in_query"]), listed(names["only_in_reference"]))
+        (
+            name,
+            number(len(names["matched"])),
+            listed(_with_near(one, names.get("nearest", {})) for one in names["only_in_query"]),
+            listed(names["only_in_reference"]),
+        )
         for name, evaluation in evaluations.items()
         if (names := evaluation.get("label_names"))
     ]

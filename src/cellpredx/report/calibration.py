@@ -1,52 +1,26 @@
 """Whether confidence means what it says: accuracy against confidence, and the ECE beside that of perfect confidence."""
 
-import math
-
 from cellpredx.report.content import Json, line_section, table_section
 
 PERFECT = "perfect calibration"
 
 
-def chance_error(cells: int, probability: float) -> float:
-    """Return the mean distance of a share of `cells` from its `probability` by chance alone.
-
-    The binomial's mean absolute deviation, by De Moivre's formula.
-    """
-    if not 0 < probability < 1:
-        return 0.0
-    v = math.floor(cells * probability) + 1
-    log_mass = (
-        *(math.lgamma(cells + 1), -math.lgamma(v + 1), -math.lgamma(cells - v + 1)),
-        *(v * math.log(probability), (cells - v + 1) * math.log1p(-probability)),
-    )
-    return 2 * v * math.exp(sum(log_mass)) / cells
-
-
-def expected_ece(reliability: list[Json]) -> float | None:
-    """Return the calibration error that perfectly calibrated confidence would show in such bins, by chance."""
-    total = sum(one["cells"] for one in reliability)
-    if not total:
-        return None
-    errors = (one["cells"] * chance_error(one["cells"], one["confidence"]) for one in reliability if one["cells"])
-    return sum(errors) / total
-
-
 def _table(evaluations: dict[str, Json]) -> Json:
     columns = {
         "ece": ("ECE", "Expected calibration error: confidence against accuracy; 0 is perfect", "number"),
-        "expected": ("ECE by chance", "What perfect calibration would show with as many cells", "number"),
+        "ece_perfect": (
+            "ECE by chance",
+            "What perfect calibration shows with as many cells, on average",
+            "number",
+        ),
         "brier": ("Brier", "Brier score; 0 is perfect", "number"),
         "nll": ("NLL", "Negative log likelihood of the labels; lower is better", "number"),
-    }
-    rows = {
-        name: {**evaluation, "expected": expected_ece(evaluation.get("reliability") or [])}
-        for name, evaluation in evaluations.items()
     }
     text = (
         "How far confidence is from the share of right types. With few cells some of it is chance: compare the ECE "
         "with what perfect calibration would show."
     )
-    return table_section("accuracy", "calibration", "Calibration", "Query", columns, rows, text)
+    return table_section("accuracy", "calibration", "Calibration", "Query", columns, evaluations, text)
 
 
 def calibration_sections(evaluations: dict[str, Json]) -> list[Json]:

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 
-from cellpredx.report.calibration import expected_ece
 from cellpredx.report.content import Json, number, percent
 
 LEVELS = ("pass", "warn", "fail")
@@ -134,7 +133,7 @@ def _evaluation(result: Json, training: Json | None) -> list[Finding]:
             reason = f"{wrong} of the cells with a type disagree with their label; the target was {percent(target)}."
             remedy = "Look at the confusion matrix; merge types that cannot be told apart, or lower --target_error."
             found.append(Finding("warn", "More errors than aimed at", reason, remedy))
-    by_chance = expected_ece(evaluation.get("reliability") or []) or 0
+    by_chance = evaluation.get("ece_perfect") or 0
     if evaluation["ece"] is not None and evaluation["ece"] > MISLEADING + by_chance:
         reason = f"Confidence and the share of right types differ by {percent(evaluation['ece'])} on average (ECE)."
         remedy = "Do not read the confidence as a probability here; look at the calibration below."
