@@ -593,7 +593,7 @@ def test_a_bundle_reads_back_as_it_was_written(tmp_path: Path, fitted: Fit, h: H
     assert found.labels == TYPES
     for name, value in vars(fitted.calibration).items():
         np.testing.assert_array_equal(getattr(found.calibration, name), value)
-    assert found.info["hyperparameters"] == asdict(h)
+    assert found.info["hyperparameters"] == json.loads(json.dumps(asdict(h)))
     assert found.info["scenario"] == "rna"
     log = pd.read_csv(tmp_path / "model" / "training_log.csv")
     assert log["iteration"].tolist() == [1, 10, 20]
