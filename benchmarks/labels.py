@@ -49,7 +49,7 @@ PARAMETERS = ("alpha", "beta", "gamma", "tau", "aligned_share", "dimensions")
 SHARES = (0.2, 0.4, 1.0)  # of query cells that are aligned: at most 1, and 0.8 in `paper`
 
 
-def _table(
+def table_of(
     task: Task,
     scores: NDArray[np.float64],
     types: list[str],
@@ -66,7 +66,7 @@ def _table(
     return prediction_table(result, types, task.query.obs_names.astype(str), known)
 
 
-def _sides(task: Task) -> tuple[Any, Any, list[str]]:
+def sides_of(task: Task) -> tuple[Any, Any, list[str]]:
     """Return reference and query as `fit` takes them, and the types."""
     from cellpredx.model.fit import Query, Reference
     from cellpredx.model.normalise import is_log1p
@@ -78,7 +78,7 @@ def _sides(task: Task) -> tuple[Any, Any, list[str]]:
     return reference, Query(task.query.X, task.graph.X if task.graph is not None else None, is_log[1]), types.tolist()
 
 
-def _modalities(task: Task) -> tuple[str, str]:
+def modalities_of(task: Task) -> tuple[str, str]:
     return task.reference.uns["cellpredx"]["modality"], task.query.uns["cellpredx"]["modality"]
 
 
@@ -90,8 +90,8 @@ def ours(task: Task, preset: str, seed: int) -> tuple[pd.DataFrame, list[str], d
     from cellpredx.model.presets import load as preset_of
 
     h = preset_of(preset, task.scenario)
-    reference, query, types = _sides(task)
-    fitted = fit(reference, [query], _modalities(task), h, target_error=TARGET_ERROR, threshold=None, seed=seed)
+    reference, query, types = sides_of(task)
+    fitted = fit(reference, [query], modalities_of(task), h, target_error=TARGET_ERROR, threshold=None, seed=seed)
     x = model_input(task.query.X, task.query.uns["cellpredx"], vars(h))
     graph = task.graph.X if task.graph is not None else None
     beyond, novelty = fitted.ensemble.beyond(x, graph, within=True)
@@ -106,7 +106,7 @@ def ours(task: Task, preset: str, seed: int) -> tuple[pd.DataFrame, list[str], d
         "threshold": threshold,
         "held_out_accuracy": calibration.held_out_accuracy,
     }
-    table = _table(task, scores, types, calibration.temperature, threshold, on)
+    table = table_of(task, scores, types, calibration.temperature, threshold, on)
     return table if novelty is None else table.assign(novelty=novelty), types, about
 
 
@@ -123,13 +123,13 @@ def single(task: Task, changes: dict[str, float], seed: int) -> tuple[pd.DataFra
     from cellpredx.model.training import train
 
     h = replace(preset_of("paper", task.scenario), **changes)  # type: ignore[arg-type]
-    reference, query, types = _sides(task)
-    near = query_neighbours([query], _modalities(task)[1], h)
+    reference, query, types = sides_of(task)
+    near = query_neighbours([query], modalities_of(task)[1], h)
     sides = (task.reference, task.query)
     x_reference, x_query = (model_input(side.X, side.uns["cellpredx"], vars(h)) for side in sides)
     cells = Cells(sp.vstack([x_reference, x_query], format="csr"), CPU)
     training = train(cells, len(task.labels), reference.labels, len(types), near, h, seed)
-    table = _table(task, logits(x_query, *training.weights.folded()), types, 1.0, 0.0)
+    table = table_of(task, logits(x_query, *training.weights.folded()), types, 1.0, 0.0)
     return table, types, {"iterations": training.iterations}
 
 
@@ -155,7 +155,7 @@ def baseline(task: Task, name: str, seed: int) -> tuple[pd.DataFrame, list[str],
         p = np.asarray(function(x_reference, y.astype(np.int64), len(types), x_query, seed))
     except classifiers.LeftOutError as error:
         raise NotThereError(str(error)) from error
-    return _table(task, np.log(np.maximum(p, 1e-300)), types.tolist(), 1.0, 0.0), types.tolist(), {}
+    return table_of(task, np.log(np.maximum(p, 1e-300)), types.tolist(), 1.0, 0.0), types.tolist(), {}
 
 
 def measured(task: Task, table: pd.DataFrame, types: list[str]) -> dict[str, Any]:
