@@ -147,6 +147,33 @@ def test_genes_that_a_side_lacks_have_no_part() -> None:
     assert (rest.weight[:, 8] != 0).all()
 
 
+def test_a_query_of_too_few_cells_is_refused_and_a_constant_gene_has_no_part() -> None:
+    (reference, y), (query, _) = draw(100, 1), draw(60, 2)
+    x = [normalise(counts, 1e4).tolil() for counts in (reference, query)]
+    for side in x:
+        side[:, 5] = 2.0
+    x = [sp.csr_matrix(side) for side in x]
+    rest = fit_smoothed(x[0], y.astype(np.int64), 3, x[1], presets.load("tuned", "unmatched")).rest
+    assert isinstance(rest, Smoothed)
+    assert (rest.weight[:, 5] == 0).all()
+    with pytest.raises(UserError, match="a query of 19 cells") as caught:
+        rest.logits(x[1][:19], query[:19])
+    assert caught.value.remedy
+    with pytest.raises(UserError, match="no gene is in"):
+        fit_smoothed(x[0], y.astype(np.int64), 3, x[1] * 0, presets.load("tuned", "unmatched"))
+
+
+@pytest.mark.parametrize("cells", [1, 2, 5])
+def test_a_few_cells_of_one_modality_can_be_predicted(cells: int) -> None:
+    (reference, y), (query, truth) = draw(200, 1), draw(90, 2)
+    x = [normalise(counts, 1e4) for counts in (reference, query)]
+    members = fit_within(x[0], y.astype(np.int64), 3, x[1], small("atac"), "atac")
+    logits, novelty = members.beyond(x[1][:cells], None, within=False)
+    assert novelty is not None
+    assert np.isfinite(novelty).all()
+    assert (logits.argmax(axis=1) == truth[:cells]).all()
+
+
 @pytest.mark.parametrize("scenario", ["rna", "atac"])
 def test_members_of_one_modality_learn_types_and_pass_through_a_bundle(scenario: str) -> None:
     (reference, y), (query, truth) = draw(200, 1), draw(90, 2, shift=0.4)

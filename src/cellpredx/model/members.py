@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from scipy.stats import rankdata
 
+from cellpredx.core.errors import UserError
 from cellpredx.model.graph import loadings_of, neighbours, pca
 from cellpredx.model.logistic import Floats, Standardised, fit_logistic
 from cellpredx.model.presets import Hyperparameters
@@ -23,8 +24,9 @@ from cellpredx.model.spectral import Spectral, spectral, unit_rows
 COMMON = 0.005  # share of a side's cells that must have a gene
 CLIP = 10.0  # standard deviations
 ROW_LENGTH = 5.0  # of embedded cells
-FLAT = 1e-9  # a deviation below it is none
+FLAT = 1e-6  # a deviation below it is none
 BLOCK = 512  # features smoothed at a time
+FEWEST = 20  # cells of a query whose genes can be standardised
 NEAREST = 10  # cells of either side that novelty looks at
 
 
@@ -138,6 +140,12 @@ class Smoothed:
         self, x: sp.csr_matrix, accessibility: sp.csr_matrix
     ) -> Iterator[tuple[NDArray[np.int64], list[Floats]]]:
         """Yield some genes and their smoothed log values over each graph, (n, genes)."""
+        if x.shape[0] < FEWEST:
+            raise UserError(
+                f"a query of {x.shape[0]} cells: `tuned` standardises genes within the query and needs {FEWEST}",
+                None,
+                "annotate it together with more cells, or with a bundle of --preset paper",
+            )
         embedding, _ = spectral(accessibility, max(d for d, _ in self.graphs))
         walks = [walk(embedding[:, :d], k) for d, k in self.graphs]
         columns = sp.csc_matrix(x)
@@ -381,7 +389,9 @@ def nearest_cosine(cells: Floats, others: Floats | None, block: int = 2048) -> F
         for e in (cells, others if others is not None else cells)
     )
     k = min(NEAREST, len(b) - (others is None))
-    found = np.empty(len(a))
+    found = np.zeros(len(a))
+    if k < 1:
+        return found
     for begin in range(0, len(a), block):
         similarity = a[begin : begin + block] @ b.T
         if others is None:
@@ -406,11 +416,18 @@ def fit_smoothed(
     """Fit the member of RNA -> ATAC on unsmoothed z-scored reference genes (N_R, G), of those that both sides have."""
     common = np.ones(x_reference.shape[1], bool)
     for side in (x_reference, x_query):
-        common &= np.bincount(side.indices, minlength=len(common)) >= COMMON * side.shape[0]
+        common &= np.bincount(side.indices[side.data > 0], minlength=len(common)) >= COMMON * side.shape[0]
+    if not common.any():
+        raise UserError(
+            "no gene is in 0.5 % of the cells of both reference and query",
+            None,
+            "give deeper cells, or --preset paper",
+        )
     x = sp.csr_matrix(x_reference[:, common], dtype=np.float64)
     mean = np.asarray(x.mean(axis=0)).ravel()
-    deviation = np.sqrt(np.maximum(np.asarray(x.multiply(x).mean(axis=0)).ravel() - mean**2, 1e-12))
-    x.data = np.minimum(x.data, (mean + CLIP * deviation)[x.indices])
+    deviation = np.sqrt(np.maximum(np.asarray(x.multiply(x).mean(axis=0)).ravel() - mean**2, 0))
+    deviation = np.where(deviation > FLAT, deviation, np.inf)  # a constant gene says nothing
+    x.data = np.minimum(x.data, (mean + CLIP * deviation)[x.indices])  # as z-scores are cut
     weight, bias = fit_logistic(
         Standardised(x, 1 / deviation, mean / deviation), labels, types, h.smoothed_penalty, h.class_balance
     )
