@@ -257,9 +257,9 @@ workflow CELLPREDX {
         .groupTuple()
         .map { key, parts -> [key.target, parts.sort(false) { part -> part.name.tokenize('_').last().toInteger() }] }
     ANNOTATE(ch_fitted.join(ch_parts))
+    ch_annotated = ANNOTATE.out.annotated.join(ch_to_fit.map { meta, _query, graph, _bundle -> [meta, graph] })
     EXPLAIN(
-        ANNOTATE.out.annotated
-            .join(ch_to_fit.map { meta, _query, graph, _bundle -> [meta, graph] })
+        ch_annotated
             .map { meta, annotated, graph -> [meta.transfer, meta, annotated, graph] }
             .combine(ch_bundles, by: 0)
             .combine(ch_retrained, by: 0)
@@ -294,14 +294,12 @@ workflow CELLPREDX {
             .map { row -> row.tail() }
     )
 
-    // The neighbours of gene activity are those of its peaks or windows, which PAIR has.
     EMBED(
-        ANNOTATE.out.annotated
-            .filter { _meta, _annotated -> options.umap_cells > 0 }
-            .map { meta, annotated -> [meta.transfer, meta, annotated] }
+        ch_annotated
+            .filter { _meta, _annotated, _graph -> options.umap_cells > 0 }
+            .map { meta, annotated, graph -> [meta.transfer, meta, annotated, graph] }
             .combine(ch_bundles, by: 0)
-            .combine(PAIR.out.pair.map { meta, pair -> [meta.id, pair] }, by: 0)
-            .map { _id, meta, annotated, bundle, pair -> [meta, annotated, bundle, pair] },
+            .map { row -> row.tail() },
         options.umap_cells
     )
     ch_maps = EMBED.out.csv.mix(

@@ -5,7 +5,7 @@ process EMBED {
     publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}"
 
     input:
-    tuple val(meta), path(annotated), path(bundle, stageAs: 'bundle'), path(pair, stageAs: 'pair')
+    tuple val(meta), path(annotated), path(graph, stageAs: 'graph/*'), path(bundle, stageAs: 'bundle')
     val cells
 
     output:
@@ -17,7 +17,7 @@ process EMBED {
     cellpredx embed \\
         --annotated ${annotated} \\
         --bundle bundle \\
-        --graph pair/graphs/${meta.query}.h5ad \\
+        ${graph ? "--graph ${graph}" : ''} \\
         --cells ${cells} \\
         --out embedding.csv
     """

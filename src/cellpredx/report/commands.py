@@ -50,14 +50,12 @@ def run_embed(args: argparse.Namespace) -> None:
 
     limit(1)
 
-    from pathlib import Path
 
     from cellpredx.core.files import write_csv
     from cellpredx.model import bundle
     from cellpredx.report.embedding import embedding_table
 
-    graph = args.graph if args.graph and Path(args.graph).is_file() else None
-    write_csv(embedding_table(args.annotated, graph, bundle.read(args.bundle), args.cells), args.out)
+    write_csv(embedding_table(args.annotated, args.graph, bundle.read(args.bundle), args.cells), args.out)
 
 
 def run_figures(args: argparse.Namespace) -> None:
