@@ -94,8 +94,9 @@ def ours(task: Task, preset: str, seed: int) -> tuple[pd.DataFrame, list[str], d
     fitted = fit(reference, [query], modalities_of(task), h, target_error=TARGET_ERROR, threshold=None, seed=seed)
     x = model_input(task.query.X, task.query.uns["cellpredx"], vars(h))
     graph = task.graph.X if task.graph is not None else None
-    beyond, novelty = fitted.ensemble.beyond(x, graph, within=True)
-    scores = linear(x, fitted.ensemble.weight, fitted.ensemble.bias) + beyond
+    both = fitted.ensemble
+    scores = linear(x, both.weight, both.bias) + both.beyond(x, graph, within=True)
+    novelty = both.members.novelty(x, within=True) if both.members is not None else None
     calibration = fitted.calibration
     on, threshold = "confidence", calibration.threshold
     if h.unknown_below > 0:

@@ -71,7 +71,8 @@ NOVELTY = """
 ## Types that the reference lacks
 
 A type is taken out of the reference (or is not in it: `mixology_5_lines`), and the query keeps its cells. AUROC and
-OSCR rank cells by 1 - max p; coverage and selective accuracy are over the cells of known types.
+OSCR rank cells by 1 - max p, by the ranks of distance and neighbours with `tuned` within a modality; coverage and
+selective accuracy are over the cells of known types.
 
 """
 ABLATION = """

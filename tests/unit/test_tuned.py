@@ -168,7 +168,8 @@ def test_a_few_cells_of_one_modality_can_be_predicted(cells: int) -> None:
     (reference, y), (query, truth) = draw(200, 1), draw(90, 2)
     x = [normalise(counts, 1e4) for counts in (reference, query)]
     members = fit_within(x[0], y.astype(np.int64), 3, x[1], small("atac"), "atac")
-    logits, novelty = members.beyond(x[1][:cells], None, within=False)
+    x = x[1][:cells]
+    logits, novelty = members.logits(x, None, within=False), members.novelty(x, within=False)
     assert novelty is not None
     assert np.isfinite(novelty).all()
     assert (logits.argmax(axis=1) == truth[:cells]).all()
@@ -182,13 +183,13 @@ def test_members_of_one_modality_learn_types_and_pass_through_a_bundle(scenario:
     members = fit_within(x[0], y.astype(np.int64), 3, x[1], h, scenario)
     assert isinstance(members.rest, Embedded)
     assert [d for d, _, _ in members.rest.readouts] == [4, 7]
-    logits, novelty = members.beyond(x[1], None, within=True)
+    logits, novelty = members.logits(x[1], None, within=True), members.novelty(x[1], within=True)
     assert novelty is not None
     assert (logits.argmax(axis=1) == truth).mean() > 0.8
     np.testing.assert_allclose(logits.sum(axis=1), 0, atol=1e-9)
     back = from_tensors(members.tensors())
     assert back is not None
-    again, same = back.beyond(x[1], None, within=True)
+    again, same = back.logits(x[1], None, within=True), back.novelty(x[1], within=True)
     np.testing.assert_array_equal(again, logits)
     np.testing.assert_array_equal(same, novelty)
 
@@ -198,7 +199,7 @@ def test_cells_of_a_type_that_the_reference_lacks_rank_as_novel() -> None:
     kept = y != 2
     h = small("rna")
     members = fit_within(normalise(reference[kept], 1e4), y[kept], 2, normalise(query, 1e4), h, "rna")
-    novelty = members.beyond(normalise(query, 1e4), None, within=True)[1]
+    novelty = members.novelty(normalise(query, 1e4), within=True)
     assert novelty is not None
     assert novelty[truth == 2].mean() > novelty[truth != 2].mean() + 0.5
 
@@ -232,7 +233,7 @@ def test_logits_are_linear_in_what_is_explained(modalities: tuple[str, str]) -> 
     expected = both.logits(x[1], query, within=False)[rows]
     if modalities == ("atac", "atac"):
         # Half of a smoothed cell is its own, the rest its neighbours'.
-        alone = expected - both.beyond(x[1], query, within=False)[0][rows]
+        alone = expected - both.beyond(x[1], query, within=False)[rows]
         part = np.abs(found - alone).sum() / np.abs(expected - alone).sum()
         assert 0.3 < part < 0.7
     else:
@@ -273,6 +274,13 @@ def test_lists_of_numbers_are_overridden_and_checked() -> None:
     assert h.iterations == 200
     changed = presets.override(h, "graph_components=5+9,graph_neighbours=3+4")
     assert (changed.graph_components, changed.graph_neighbours) == ((5, 9), (3, 4))
+    for preset, text, what in (
+        ("paper", "network_share=0.5", "network_share has no part"),
+        ("tuned", "features_c=1", "features_c has no part"),
+        ("tuned", "smoothing_steps=0", "above 0"),
+    ):
+        with pytest.raises(UserError, match=what):
+            presets.override(presets.load(preset, "unmatched"), text)
     for text in ("graph_components=5", "graph_components=a+b", "graph_neighbours=0+1+2"):
         with pytest.raises(UserError):
             presets.override(h, text)
@@ -319,6 +327,6 @@ def test_members_know_the_cells_that_they_were_made_with(tmp_path: Path, run_ver
     assert model.ensemble.members is not None
     with StoredMatrix(query) as stored:
         x = normalise(stored.rows(0, 80), 1e4)
-    expected = [model.ensemble.beyond(x, None, within)[0] for within in (True, False)]
+    expected = [model.ensemble.beyond(x, None, within) for within in (True, False)]
     np.testing.assert_allclose(found, expected[0], atol=1e-5)
     assert np.abs(expected[1] - expected[0]).max() > 1e-4

@@ -31,10 +31,12 @@ class Determinants:
         self.total = np.zeros(shape)
         self.positive = np.zeros(shape)
         self.cells = np.zeros(len(weight), np.int64)
+        self.explained = np.zeros(0)
 
     def add(self, x: sp.csr_matrix, predicted: NDArray[np.int64]) -> None:
         """Add cells: x (n, parts * G) and the numbers of their predicted types (n,)."""
         ig = folded(attributions(x, self.weight, self.bias, predicted), self.features)
+        self.explained = np.append(self.explained, np.asarray(ig.sum(axis=1)).ravel())
         self.cells += np.bincount(predicted, minlength=len(self.cells))
         of_type = sp.csr_matrix(
             (np.ones(len(predicted)), (predicted, np.arange(len(predicted)))), (len(self.cells), len(predicted))
@@ -68,15 +70,17 @@ class Determinants:
         return {str(most): min(1.0, float(own[:most].sum() / spoken)) if spoken > 0 else 0.0 for most in SHARES}
 
     def residual(self, p: NDArray[np.float64], predicted: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return which share of what there is to explain the attributions of each type's cells leave, (K,).
+        """Return by how much the attributions of each type's cells miss what there is to explain, as a share, (K,).
 
         p (n, K): the probabilities that the model gave the cells that were added; there is to explain by how much
-        those of their types exceed those of a cell without counts. NaN for a type without cells.
+        those of their types exceed those of a cell without counts. Misses of cells are summed, whatever their sign.
+        NaN for a type without cells.
         """
         to_explain = p[np.arange(len(p)), predicted] - softmax(self.bias)[predicted]
-        whole = np.bincount(predicted, to_explain, minlength=len(self.cells))
+        parts = np.abs(to_explain - self.explained), np.abs(to_explain)
+        missed, whole = (np.bincount(predicted, part, minlength=len(self.cells)) for part in parts)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(np.abs(whole - self.total.sum(axis=1)) / np.abs(whole))
+            return np.asarray(missed / whole)
 
     def table(self, labels: list[str], features: list[str]) -> pd.DataFrame:
         """Return the features that most often decide for a type: cell_type, rank, feature, frequency,

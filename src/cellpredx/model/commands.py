@@ -153,7 +153,7 @@ def run_train(args: argparse.Namespace) -> None:
             "max_train_cells": args.max_train_cells,
             "device": place.device.type,
             "unknown": unknown,
-            "content": {**about["content"], "queries": described["content"]},
+            "content": {**about["content"], "queries": described["content"], "queries_sampled": described["sampled"]},
         },
     )
     calibration = fitted.calibration
@@ -186,7 +186,7 @@ def run_train(args: argparse.Namespace) -> None:
 
 
 def run_retrain(args: argparse.Namespace) -> None:
-    """Train once more, by another seed or on shuffled labels; write the folded weights alone.
+    """Train once more, by another seed or on shuffled labels; write what predicts, alone.
 
     The seed draws the cells where they are a sample, the permutation of the labels, and the training.
     """
@@ -318,10 +318,11 @@ def _queries(folder: Path, pair: dict[str, Any], most: int, rng: Any) -> "tuple[
             queries.append(query)
         # What the first query's matrix does not tell (a user's own knows no genome), another one may.
         recipe = {k: v for m in reversed(stored) for k, v in m.about.items() if k not in ("sample", "version")}
-    if sum(cells) > most:
+    sampled = sum(cells) > most
+    if sampled:
         used = sum(query.counts.shape[0] for query in queries)
         warnings.append(f"trained on {used:,} of {sum(cells):,} query cells; all are annotated")
-    return queries, {"recipe": recipe, "content": content, "warnings": warnings}
+    return queries, {"recipe": recipe, "content": content, "sampled": sampled, "warnings": warnings}
 
 
 def run_fit_query(args: argparse.Namespace) -> None:
@@ -384,8 +385,8 @@ def _beyond(model: "Bundle", query: str, graph: str | None) -> "tuple[Any, Any]"
 
     if model.ensemble.members is None:
         return None, None
-    logits, novelty = model.ensemble.beyond(*read_whole(model, query, graph))
-    return logits.astype(np.float32), novelty
+    x, accessibility, within = read_whole(model, query, graph)
+    return model.ensemble.beyond(x, accessibility, within).astype(np.float32), model.ensemble.members.novelty(x, within)
 
 
 def prediction_table(

@@ -54,6 +54,10 @@ class Embedded:
     smoothing: float
     neighbours: int
 
+    def embed(self, x: sp.csr_matrix, within: bool) -> Floats:
+        """Return the embedding of a query's features x (n, G), (n, d); proteins have no part in it."""
+        return self.spectral.project(x[:, : len(self.spectral.weight)], within)
+
     def logits(self, embedding: Floats) -> Floats:
         """Return the members' mean logits, times their share, of embedded query cells (n, d): (n, K)."""
         both = np.concatenate([self.reference, embedding])
@@ -178,18 +182,19 @@ class Members:
     linear: Linear | None
     rest: Embedded | Smoothed
 
-    def beyond(
-        self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool
-    ) -> tuple[Floats, Floats | None]:
-        """Return the logits of the part that needs the whole query, (n, K), and novelty (n,) where it has one.
+    def logits(self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool) -> Floats:
+        """Return the logits of the part that needs the whole query, (n, K).
 
         x (n, G): log-normalised features of all its cells; accessibility: their peaks, where x is gene activity;
         `within`: whether the joint embedding was made with these cells.
         """
         if isinstance(self.rest, Smoothed):
-            return self.rest.logits(x, x if accessibility is None else accessibility), None
-        embedding = self.rest.spectral.project(x[:, : len(self.rest.spectral.weight)], within)
-        return self.rest.logits(embedding), self.rest.novelty(embedding)
+            return self.rest.logits(x, x if accessibility is None else accessibility)
+        return self.rest.logits(self.rest.embed(x, within))
+
+    def novelty(self, x: sp.csr_matrix, within: bool) -> Floats | None:
+        """Return how unlike the reference the cells of a whole query are, (n,), where a joint embedding tells it."""
+        return None if isinstance(self.rest, Smoothed) else self.rest.novelty(self.rest.embed(x, within))
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the part that needs the whole query as named arrays, for a bundle."""
@@ -204,9 +209,9 @@ class Members:
         found: dict[str, NDArray[Any]] = {
             "embedded.weight": rest.spectral.weight,
             "embedded.total": rest.spectral.total,
-            "embedded.directions": rest.spectral.directions,
+            "embedded.directions": rest.spectral.directions.astype(np.float32),
             "embedded.values": rest.spectral.values,
-            "embedded.reference": rest.reference,
+            "embedded.reference": rest.reference.astype(np.float32),
             "embedded.types": rest.types,
             "embedded.settings": np.array([rest.share, rest.smoothing, rest.neighbours, rest.spectral.sampled]),
         }
@@ -253,20 +258,17 @@ class Ensemble:
     network_share: float
 
     def logits(self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool) -> Floats:
-        """Return the logits of a whole query, (n, K); arguments as of `Members.beyond`."""
+        """Return the logits of a whole query, (n, K); arguments as of `Members.logits`."""
         found = np.asarray(x @ self.weight.T, dtype=np.float64) + self.bias
         if self.members is not None:
-            found += self.beyond(x, accessibility, within)[0]
+            found += self.beyond(x, accessibility, within)
         return found
 
-    def beyond(
-        self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool
-    ) -> tuple[Floats, Floats | None]:
-        """Return what is added to the linear product's logits, (n, K), and novelty (n,), each where there is any."""
+    def beyond(self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool) -> Floats:
+        """Return what is added to the linear product's logits, (n, K)."""
         if self.members is None:
-            return np.zeros((x.shape[0], len(self.bias))), None
-        logits, novelty = self.members.beyond(x, accessibility, within)
-        return (1 - self.network_share) * logits, novelty
+            return np.zeros((x.shape[0], len(self.bias)))
+        return (1 - self.network_share) * self.members.logits(x, accessibility, within)
 
     def linear_in(
         self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool, rows: NDArray[np.int64]
@@ -275,7 +277,8 @@ class Ensemble:
 
         Its parts are the log-normalised features themselves, and what the members make of a cell's own: smoothed
         genes over their deviation, or the joint embedding's row by a fixed length and degree. The logits are
-        `stacked` weights times (features - zero), but for what neighbours add (see `own_features`).
+        `stacked` weights times (features - zero), but for what neighbours add, values that are cut, and for cells of
+        the map itself the factor values / (values + r^2) of their components, which is near 1.
         """
         own = sp.csr_matrix(x[rows], dtype=np.float64)
         rest = self.members.rest if self.members else None
@@ -340,7 +343,7 @@ def ensemble(
     linear = members.linear or Linear(np.zeros_like(weight), np.zeros_like(bias))
     share = h.network_share
     if h.network_share_sure > share:
-        theirs = np.asarray(x_query @ linear.weight.T) + linear.bias + members.beyond(x_query, None, within=True)[0]
+        theirs = np.asarray(x_query @ linear.weight.T) + linear.bias + members.logits(x_query, None, within=True)
         sure = [softmax(z, axis=1).max(axis=1).mean() for z in (np.asarray(x_query @ weight.T) + bias, theirs)]
         share = h.network_share_sure if sure[0] >= sure[1] else share
     weight = share * weight + (1 - share) * linear.weight
@@ -476,5 +479,6 @@ def fit_within(
     for d, z in zip(sizes, prefixes(embedding, sizes, h.smoothing, h.joint_neighbours), strict=True):
         own = Standardised(z[:n], np.ones(d), np.zeros(d))
         readouts.append((d, *fit_logistic(own, labels, types, 1 / (h.embedded_c * n), h.class_balance)))
-    rest = Embedded(fitted, embedding[:n], labels, readouts, rest_share, h.smoothing, h.joint_neighbours)
+    kept = embedding[:n].astype(np.float32).astype(np.float64)  # as a bundle keeps it
+    rest = Embedded(fitted, kept, labels, readouts, rest_share, h.smoothing, h.joint_neighbours)
     return Members(linear, rest)

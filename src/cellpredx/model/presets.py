@@ -2,7 +2,7 @@
 
 import math
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,10 @@ class Hyperparameters:
     joint_neighbours: int = 0
 
 
+# What a preset without members leaves as it is.
+MEMBERS = tuple(f.name for f in fields(Hyperparameters) if f.default is not MISSING)
+
+
 def _scalars(table: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in table.items() if not isinstance(value, dict)}
 
@@ -110,6 +114,12 @@ def override(base: Hyperparameters, text: str | None) -> Hyperparameters:
             )
         if name in SHARES and number > 1:
             raise UserError(f"{name} must be at most 1", "--hyperparameters", f"leave it at {getattr(base, name)}")
+    for name, number in changes.items():
+        own = getattr(base, name)
+        if name in MEMBERS and number != own and own == getattr(Hyperparameters, name):
+            raise UserError(f"{name} has no part in this preset and scenario", "--hyperparameters", "leave it out")
+        if name in MEMBERS and name not in SHARES and name != "class_balance" and not number:
+            raise UserError(f"{name} must be above 0", "--hyperparameters", f"leave it at {own}")
     result = replace(base, **changes)
     sizes = ("dimensions", "attention_width", "batch_size", "neighbours", "pca_components", "lsi_components")
     if result.tau < 0.025:

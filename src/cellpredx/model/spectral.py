@@ -84,5 +84,6 @@ def spectral(counts: sp.csr_matrix, components: int) -> tuple[Floats, Spectral]:
     order = np.argsort(-values, kind="stable")[1:]
     values, vectors = values[order], vectors[:, order]
     vectors *= np.sign(vectors[np.argmax(np.abs(vectors), axis=0), np.arange(len(order))])
-    directions = np.asarray(transposed @ (r[:, None] * vectors))
+    # As a bundle keeps them, so that a cell lies in the same place in training and later.
+    directions = np.asarray(transposed @ (r[:, None] * vectors)).astype(np.float32).astype(np.float64)
     return vectors * values, Spectral(weight, total, directions, values)

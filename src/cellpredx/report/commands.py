@@ -50,7 +50,6 @@ def run_embed(args: argparse.Namespace) -> None:
 
     limit(1)
 
-
     from cellpredx.core.files import write_csv
     from cellpredx.model import bundle
     from cellpredx.report.embedding import embedding_table
