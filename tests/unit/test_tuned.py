@@ -251,6 +251,41 @@ def test_lists_of_numbers_are_overridden_and_checked() -> None:
             presets.override(h, text)
 
 
+@pytest.mark.parametrize(
+    ("preset", "scenario", "text"),
+    [
+        ("paper", "rna", "network_share=0.5"),
+        ("tuned", "rna", "features_c=0"),
+        ("tuned", "rna", "joint_components=0"),
+        ("tuned", "rna", "smoothing=0.5"),
+        ("tuned", "atac", "joint_neighbours=0"),
+        ("tuned", "unmatched", "smoothed_penalty=0"),
+    ],
+)
+def test_members_are_refused_what_they_cannot_do_without(preset: str, scenario: str, text: str) -> None:
+    h = presets.load(preset, scenario)
+    presets.override(h, "network_share=1")
+    with pytest.raises(UserError):
+        presets.override(h, text)
+
+
+@pytest.mark.parametrize("scenario", ["unmatched", "rna"])
+def test_queries_of_few_cells_and_features_without_difference_have_logits(scenario: str) -> None:
+    modalities = ("rna", "atac") if scenario == "unmatched" else ("rna", "rna")
+    x, y = draw(60, 5)
+    reference = normalise(x, 1e4)
+    network = (np.zeros((3, FEATURES), np.float32), np.zeros(3, np.float32))
+    both = ensemble(network, reference, y.astype(np.int64), 3, reference, small(scenario), modalities)
+    for cells in (1, 2, 3, 4):
+        logits, novelty = both.beyond(reference[:cells], None, within=False)
+        assert (logits.shape, np.isfinite(logits).all()) == ((cells, 3), True)
+        assert novelty is None or np.isfinite(novelty).all()
+    for same in (np.ones((20, 6)), np.eye(20)):
+        embedding, fitted = spectral(sp.csr_matrix(same), 5)
+        assert (embedding == 0).all()
+        assert (fitted.project(sp.csr_matrix(same), within=True) == 0).all()
+
+
 def tuned_arguments(folder: Path, out: str) -> tuple[object, ...]:
     files = ("--bundle", folder / out, "--training", folder / f"{out}.json")
     numbers = "iterations=40,dimensions=8,batch_size=32,pca_components=5,joint_components=5,spectral_components=6"
@@ -295,3 +330,9 @@ def test_members_know_the_cells_that_they_were_made_with(tmp_path: Path, run_ver
     expected = [model.ensemble.beyond(x, None, within)[0] for within in (True, False)]
     np.testing.assert_allclose(found, expected[0], atol=1e-5)
     assert np.abs(expected[1] - expected[0]).max() > 1e-4
+    # Of a query of which the training took a part, the other cells are new.
+    run_verb(*tuned_arguments(tmp_path, "sampled"), "--max-train-cells", 60)
+    model = bundle.read(tmp_path / "sampled")
+    np.testing.assert_allclose(
+        _beyond(model, str(query), None)[0], model.ensemble.beyond(x, None, within=False)[0], atol=1e-5
+    )

@@ -154,6 +154,7 @@ def run_train(args: argparse.Namespace) -> None:
             "device": place.device.type,
             "unknown": unknown,
             "content": {**about["content"], "queries": described["content"]},
+            "queries_whole": described["whole"],
         },
     )
     calibration = fitted.calibration
@@ -321,7 +322,7 @@ def _queries(folder: Path, pair: dict[str, Any], most: int, rng: Any) -> "tuple[
     if sum(cells) > most:
         used = sum(query.counts.shape[0] for query in queries)
         warnings.append(f"trained on {used:,} of {sum(cells):,} query cells; all are annotated")
-    return queries, {"recipe": recipe, "content": content, "warnings": warnings}
+    return queries, {"recipe": recipe, "content": content, "whole": sum(cells) <= most, "warnings": warnings}
 
 
 def run_fit_query(args: argparse.Namespace) -> None:

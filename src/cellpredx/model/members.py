@@ -103,7 +103,7 @@ class Embedded:
         column = np.searchsorted(np.unique(self.types), self.types)
         deviation = self.reference - means[column]
         covariance = deviation.T @ deviation / len(deviation)
-        covariance += np.eye(len(covariance)) * 1e-3 * np.trace(covariance) / len(covariance)
+        covariance += np.eye(len(covariance)) * 1e-3 * (np.trace(covariance) / len(covariance) or 1.0)
         whiten = np.linalg.cholesky(np.linalg.inv(covariance))
         cells, centres = embedding @ whiten, means @ whiten
         squared = (cells**2).sum(axis=1)[:, None] - 2 * cells @ centres.T + (centres**2).sum(axis=1)
@@ -354,10 +354,11 @@ def walk(embedding: Floats, k: int) -> sp.csr_matrix:
     """Return the cosine kNN graph of cells, made symmetric, every row divided by its sum: (n, n)."""
     near = neighbours(embedding, k)
     n = len(near)
-    indptr = np.arange(0, near.size + 1, near.shape[1])
+    indptr = np.arange(n + 1) * near.shape[1]
     graph = sp.csr_matrix((np.ones(near.size), near.ravel(), indptr), shape=(n, n))
     graph = graph.maximum(graph.T)
-    return sp.csr_matrix(sp.diags(1 / np.asarray(graph.sum(axis=1)).ravel()) @ graph)
+    # A cell that is alone has no neighbour.
+    return sp.csr_matrix(sp.diags(1 / np.maximum(np.asarray(graph.sum(axis=1)).ravel(), 1)) @ graph)
 
 
 def smooth(x: Floats, w: sp.csr_matrix, share: float, steps: int) -> Floats:

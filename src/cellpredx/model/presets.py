@@ -13,6 +13,11 @@ SHARES = (
     *("aligned_share", "confident_share", "momentum", "centre_rate", "unknown_below"),
     *("network_share", "network_share_sure", "embedded_share", "smoothing"),
 )
+# Of a preset's members: what one of them has, it cannot do without.
+MEMBERS = (
+    *("smoothed_penalty", "features_c", "components_c", "embedded_c"),
+    *("joint_components", "joint_neighbours"),
+)
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,12 @@ def override(base: Hyperparameters, text: str | None) -> Hyperparameters:
     sizes = ("dimensions", "attention_width", "batch_size", "neighbours", "pca_components", "lsi_components")
     if result.tau < 0.025:
         raise UserError("tau must be at least 0.025", "--hyperparameters", f"leave it at {base.tau}")
-    for name in (*sizes, "learning_rate", "scale", "iterations", "evaluate_every", "patience"):
+    members = tuple(name for name in MEMBERS if getattr(base, name) > 0)
+    if base.network_share == 1 and result.network_share < 1:
+        raise UserError("the preset has no members beside the network", "--hyperparameters", "give --preset tuned")
+    if result.smoothing > 0 and base.embedded_share > 0 and result.joint_neighbours < 1:
+        raise UserError("smoothing needs joint_neighbours", "--hyperparameters", "change both")
+    for name in (*sizes, *members, "learning_rate", "scale", "iterations", "evaluate_every", "patience"):
         if getattr(result, name) <= 0:
             raise UserError(f"{name} must be above 0", "--hyperparameters", f"leave it at {getattr(base, name)}")
     if len(result.graph_components) != len(result.graph_neighbours):
