@@ -81,12 +81,14 @@ class Embedded:
             parts.append(scaled)
         return sp.csr_matrix(sp.hstack(parts, format="csr"))
 
-    def maps(self, width: int) -> tuple[Floats, Floats]:
-        """Return weights (K, prefixes * width) of `own_features` and the bias (K,)."""
+    def maps(self, width: int, own: float) -> tuple[Floats, Floats]:
+        """Return weights (K, prefixes * width) of `own_features` and the bias (K,); own: as of `Ensemble.stacked`."""
+        values = self.spectral.values
+        directions = self.spectral.directions * (values / (values + own))
         weights, biases = [], []
         for d, weight, bias in self.readouts:
             folded = np.zeros((len(bias), width))
-            folded[:, : len(self.spectral.weight)] = centred(weight.T).T @ self.spectral.directions[:, :d].T
+            folded[:, : len(self.spectral.weight)] = centred(weight.T).T @ directions[:, :d].T
             weights.append(folded)
             biases.append(bias - bias.mean())
         share = self.share / len(weights)
@@ -267,7 +269,8 @@ class Ensemble:
 
         Its parts are the log-normalised features themselves, and what the members make of a cell's own: smoothed
         genes over their deviation, or the joint embedding's row by a fixed length and degree. The logits are
-        `stacked` weights times (features - zero), but for what neighbours add (see `own_features`).
+        `stacked` weights times (features - zero), but for what neighbours add (see `own_features`) and for how far the
+        cells' degrees are from the typical one.
         """
         own = sp.csr_matrix(x[rows], dtype=np.float64)
         rest = self.members.rest if self.members else None
@@ -279,8 +282,16 @@ class Ensemble:
         more = rest.own_features(x, within, rows)
         return sp.csr_matrix(sp.hstack([own, more])), np.zeros(x.shape[1] + more.shape[1])
 
-    def stacked(self) -> tuple[Floats, Floats]:
-        """Return the weights (K, parts * G) and bias (K,) of what `linear_in` gives."""
+    def own_similarity(self, x: sp.csr_matrix, within: bool) -> float:
+        """Return r^2 (see `Spectral.project`) of a typical cell of x (n, G); 0 where no embedding was made with it."""
+        rest = self.members.rest if self.members else None
+        if not isinstance(rest, Embedded) or not within or rest.spectral.sampled:
+            return 0.0
+        y = unit_rows(x[:, : len(rest.spectral.weight)], rest.spectral.weight)
+        return float(np.median(rest.spectral.row_scale(y, within) ** 2))
+
+    def stacked(self, own: float = 0.0) -> tuple[Floats, Floats]:
+        """Return the weights (K, parts * G) and bias (K,) of what `linear_in` gives; own: `own_similarity`."""
         weight, bias = self.weight.astype(np.float64), self.bias.astype(np.float64)
         rest = self.members.rest if self.members else None
         if rest is None:
@@ -288,7 +299,7 @@ class Ensemble:
         if isinstance(rest, Smoothed):
             more, constant = centred(rest.weight.T).T, rest.bias - rest.bias.mean()
         else:
-            more, constant = rest.maps(weight.shape[1])
+            more, constant = rest.maps(weight.shape[1], own)
         share = 1 - self.network_share
         return np.concatenate([weight, share * more], axis=1), bias + share * constant
 
