@@ -45,7 +45,7 @@ def run_reference_markers(args: argparse.Namespace) -> None:
     import pandas as pd
 
     from cellpredx.core.files import write_csv
-    from cellpredx.explain.differential import differential_features
+    from cellpredx.explain.differential import COLUMNS, differential_features
     from cellpredx.matrix.stored import StoredMatrix
     from cellpredx.model.normalise import model_input
     from cellpredx.model.subsample import by_type
@@ -53,7 +53,7 @@ def run_reference_markers(args: argparse.Namespace) -> None:
 
     with StoredMatrix(Path(args.pair) / "reference.h5ad") as stored:
         if stored.about["kind"] not in RANKED:
-            write_csv(pd.DataFrame(columns=["cell_type", "rank", "feature", "score", "q"]), args.out)
+            write_csv(pd.DataFrame(columns=COLUMNS), args.out)
             return
         given = labels_of(args.labels, stored.obs)
         known = np.flatnonzero(given != "")
