@@ -367,6 +367,7 @@ def test_differential_features_are_those_of_a_rank_sum_test() -> None:
         assert rows["q"].tolist() == pytest.approx([q[j] for j in best], rel=1e-3)
     assert (found["cell_type"] == "1").sum() == 20
     assert "alone" not in set(found["cell_type"])
+    assert differential_features(x[:3], np.arange(3), ["a", "b", "c"], names).empty
 
 
 @pytest.fixture(scope="module")

@@ -565,6 +565,14 @@ def test_labels_that_disagree_more_than_the_target_warn(wrong: float, verdict: s
     assert level(judge(values, pair("g", ["q"]), training("g"), [])) == verdict
 
 
+def test_cells_of_novel_types_do_not_narrow_the_chance_of_errors_among_the_others() -> None:
+    values = result("g", "q")
+    values["evaluation"] |= {"selective_accuracy": 0.9, "evaluated_cells": 5000, "shared_type_cells": 60}
+    assert "More errors than aimed at" not in {
+        finding.topic for finding in judge(values, pair("g", ["q"]), training("g"), [])
+    }
+
+
 @pytest.mark.parametrize(
     ("linear", "p", "told"), [(0.95, 0.001, True), (0.95, 0.2, False), (0.88, 0.001, False), (0.9123, 1.0, False)]
 )

@@ -22,6 +22,7 @@ process EVALUATE {
         --predictions ${predictions} \\
         --domain-gap ${domain_gap} \\
         --determinants ${determinants} \\
+        --explain ${explain} \\
         ${baselines ? "--baselines ${baselines}" : ''} \\
         ${labels ? "--labels ${labels}" : ''} \\
         --outdir .

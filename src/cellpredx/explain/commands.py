@@ -45,7 +45,7 @@ def run_reference_markers(args: argparse.Namespace) -> None:
     import pandas as pd
 
     from cellpredx.core.files import write_csv
-    from cellpredx.explain.differential import differential_features
+    from cellpredx.explain.differential import COLUMNS, differential_features
     from cellpredx.matrix.stored import StoredMatrix
     from cellpredx.model.normalise import model_input
     from cellpredx.model.subsample import by_type
@@ -53,7 +53,7 @@ def run_reference_markers(args: argparse.Namespace) -> None:
 
     with StoredMatrix(Path(args.pair) / "reference.h5ad") as stored:
         if stored.about["kind"] not in RANKED:
-            write_csv(pd.DataFrame(columns=["cell_type", "rank", "feature", "score", "q"]), args.out)
+            write_csv(pd.DataFrame(columns=COLUMNS), args.out)
             return
         given = labels_of(args.labels, stored.obs)
         known = np.flatnonzero(given != "")
@@ -90,12 +90,13 @@ def run_explain(args: argparse.Namespace) -> None:
     places = Places(model.features, args.annotation)
     differential = read_csv(args.reference_markers, ("cell_type", "feature")) if args.reference_markers else None
     markers = Markers(model.features.index.astype(str), places.names, given, differential)
-    weight, bias = model.ensemble.stacked()
     with StoredMatrix(args.annotated) as stored:
         predicted = np.array([number[str(name)] for name in stored.obs["predicted"]], np.int64)
-        residual, zero = None, np.zeros(weight.shape[1])
+        residual, own = None, 0.0
         sample = by_type(predicted, stored.totals(), MAX_CELLS, np.random.default_rng(0))
         if model.ensemble.members is None:
+            weight, bias = model.ensemble.stacked()
+            zero = np.zeros(weight.shape[1])
             found = Determinants(weight, bias)
             for begin, block in stored.blocks(entries=1 << 22):
                 x = model_input(block, stored.about, model.info["hyperparameters"])
@@ -104,15 +105,18 @@ def run_explain(args: argparse.Namespace) -> None:
         else:
             whole, accessibility, within = read_whole(model, args.annotated, args.graph)
             x, zero = model.ensemble.linear_in(whole, accessibility, within, sample)
+            own = model.ensemble.own_similarity(whole, within)
+            weight, bias = model.ensemble.stacked(own)
             bias = bias - weight @ zero
             found = Determinants(weight, bias, whole.shape[1])
             found.add(x, predicted[sample])
             logits = model.ensemble.logits(whole, accessibility, within)[sample]
             residual = found.residual(softmax(logits, axis=1), predicted[sample])
-        trust = _trust([Path(path) for path in args.retrained], found, x, predicted[sample], zero)
+        trust = _trust([Path(path) for path in args.retrained], found, x, predicted[sample], (zero, own))
+    given_to = np.bincount(predicted, minlength=len(number))
     types = {
         model.labels[k]: {
-            "cells": int(found.cells[k]),
+            "cells": int(given_to[k]),
             "decision_share": found.decision_share(k),
             **trust.of_type(k, found.ranked(k)),
             "residual": None if residual is None else float(residual[k]),
@@ -120,11 +124,12 @@ def run_explain(args: argparse.Namespace) -> None:
         }
         for k in found.types()
     }
+    # Of members that need the whole query, a sample of its cells is explained.
+    table = _table(found, model, trust, markers, places).assign(cells=lambda t: given_to[t["cell_type"].map(number)])
     strangers = [name for name in given if name not in number]
     warnings = []
     if given and len(strangers) == len(given):
         warnings.append(f"no type of --markers is one of the model's: {', '.join(strangers[:5])}")
-    table = _table(found, model, trust, markers, places)
     counts = {"seeds": trust.seeds, "permutations": trust.permutations}
     with together(args.outdir) as out:
         write_csv(table, out / "determinants.csv")
@@ -155,23 +160,24 @@ def _table(found: "Determinants", model: "Bundle", trust: "Trust", markers: Any,
     return table
 
 
-def _trust(paths: list[Path], found: "Determinants", x: Any, predicted: Any, zero: Any) -> "Trust":
+def _trust(paths: list[Path], found: "Determinants", x: Any, predicted: Any, query: tuple[Any, float]) -> "Trust":
     """Measure trust by retrained models, `seed_*` and `shuffled_*`, on cells x (n, parts * G) of a query.
 
-    zero (parts * G,): what is taken from x before weights are applied.
+    query: what is taken from x before weights are applied, (parts * G,), and `Ensemble.own_similarity`.
     """
     from safetensors.numpy import load_file
 
     from cellpredx.explain.trust import Trust
     from cellpredx.model.members import Ensemble
 
+    zero, own = query
     shape = (len(found.cells), found.features)
     trust = Trust([found.ranked(k) for k in range(shape[0])], shape)
     if not paths:
         return trust
     trust.observe(x, predicted, found.weight, found.bias)
     for path in sorted(paths):
-        weight, bias = Ensemble.read(load_file(path)).stacked()
+        weight, bias = Ensemble.read(load_file(path)).stacked(own)
         add = trust.add_seed if path.name.startswith("seed") else trust.add_shuffled
         add(weight, bias - weight @ zero)
     return trust

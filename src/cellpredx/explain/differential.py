@@ -8,6 +8,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+COLUMNS = ["cell_type", "rank", "feature", "score", "q"]
 PER_TYPE = 20
 BELOW = 0.05
 
@@ -26,6 +27,8 @@ def differential_features(
     # Numbers as groups: a type's own name may be that of scanpy's rest.
     cells.obs["type"] = pd.Categorical(y.astype(str))
     tested = [k for k in range(len(types)) if 2 <= (y == k).sum() < len(y)]
+    if not tested:
+        return pd.DataFrame(columns=COLUMNS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sc.tl.rank_genes_groups(

@@ -153,7 +153,8 @@ def run_train(args: argparse.Namespace) -> None:
             "max_train_cells": args.max_train_cells,
             "device": place.device.type,
             "unknown": unknown,
-            "content": {**about["content"], "queries": described["content"], "queries_sampled": described["sampled"]},
+            "content": {**about["content"], "queries": described["content"]},
+            "queries_whole": described["whole"],
         },
     )
     calibration = fitted.calibration
@@ -322,7 +323,7 @@ def _queries(folder: Path, pair: dict[str, Any], most: int, rng: Any) -> "tuple[
     if sampled:
         used = sum(query.counts.shape[0] for query in queries)
         warnings.append(f"trained on {used:,} of {sum(cells):,} query cells; all are annotated")
-    return queries, {"recipe": recipe, "content": content, "sampled": sampled, "warnings": warnings}
+    return queries, {"recipe": recipe, "content": content, "whole": not sampled, "warnings": warnings}
 
 
 def run_fit_query(args: argparse.Namespace) -> None:

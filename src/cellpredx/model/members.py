@@ -87,12 +87,14 @@ class Embedded:
             parts.append(scaled)
         return sp.csr_matrix(sp.hstack(parts, format="csr"))
 
-    def maps(self, width: int) -> tuple[Floats, Floats]:
-        """Return weights (K, prefixes * width) of `own_features` and the bias (K,)."""
+    def maps(self, width: int, own: float) -> tuple[Floats, Floats]:
+        """Return weights (K, prefixes * width) of `own_features` and the bias (K,); own: as of `Ensemble.stacked`."""
+        values = self.spectral.values
+        directions = self.spectral.directions * (values / (values + own))
         weights, biases = [], []
         for d, weight, bias in self.readouts:
             folded = np.zeros((len(bias), width))
-            folded[:, : len(self.spectral.weight)] = centred(weight.T).T @ self.spectral.directions[:, :d].T
+            folded[:, : len(self.spectral.weight)] = centred(weight.T).T @ directions[:, :d].T
             weights.append(folded)
             biases.append(bias - bias.mean())
         share = self.share / len(weights)
@@ -109,7 +111,7 @@ class Embedded:
         column = np.searchsorted(np.unique(self.types), self.types)
         deviation = self.reference - means[column]
         covariance = deviation.T @ deviation / len(deviation)
-        covariance += np.eye(len(covariance)) * 1e-3 * np.trace(covariance) / len(covariance)
+        covariance += np.eye(len(covariance)) * 1e-3 * (np.trace(covariance) / len(covariance) or 1.0)
         whiten = np.linalg.cholesky(np.linalg.inv(covariance))
         cells, centres = embedding @ whiten, means @ whiten
         squared = (cells**2).sum(axis=1)[:, None] - 2 * cells @ centres.T + (centres**2).sum(axis=1)
@@ -277,8 +279,8 @@ class Ensemble:
 
         Its parts are the log-normalised features themselves, and what the members make of a cell's own: smoothed
         genes over their deviation, or the joint embedding's row by a fixed length and degree. The logits are
-        `stacked` weights times (features - zero), but for what neighbours add, values that are cut, and for cells of
-        the map itself the factor values / (values + r^2) of their components, which is near 1.
+        `stacked` weights times (features - zero), but for what neighbours add (see `own_features`), values that are
+        cut, and how far the cells' degrees are from the typical one.
         """
         own = sp.csr_matrix(x[rows], dtype=np.float64)
         rest = self.members.rest if self.members else None
@@ -290,8 +292,16 @@ class Ensemble:
         more = rest.own_features(x, within, rows)
         return sp.csr_matrix(sp.hstack([own, more])), np.zeros(x.shape[1] + more.shape[1])
 
-    def stacked(self) -> tuple[Floats, Floats]:
-        """Return the weights (K, parts * G) and bias (K,) of what `linear_in` gives."""
+    def own_similarity(self, x: sp.csr_matrix, within: bool) -> float:
+        """Return r^2 (see `Spectral.project`) of a typical cell of x (n, G); 0 where no embedding was made with it."""
+        rest = self.members.rest if self.members else None
+        if not isinstance(rest, Embedded) or not within or rest.spectral.sampled:
+            return 0.0
+        y = unit_rows(x[:, : len(rest.spectral.weight)], rest.spectral.weight)
+        return float(np.median(rest.spectral.row_scale(y, within) ** 2))
+
+    def stacked(self, own: float = 0.0) -> tuple[Floats, Floats]:
+        """Return the weights (K, parts * G) and bias (K,) of what `linear_in` gives; own: `own_similarity`."""
         weight, bias = self.weight.astype(np.float64), self.bias.astype(np.float64)
         rest = self.members.rest if self.members else None
         if rest is None:
@@ -299,7 +309,7 @@ class Ensemble:
         if isinstance(rest, Smoothed):
             more, constant = centred(rest.weight.T).T, rest.bias - rest.bias.mean()
         else:
-            more, constant = rest.maps(weight.shape[1])
+            more, constant = rest.maps(weight.shape[1], own)
         share = 1 - self.network_share
         return np.concatenate([weight, share * more], axis=1), bias + share * constant
 
@@ -365,10 +375,11 @@ def walk(embedding: Floats, k: int) -> sp.csr_matrix:
     """Return the cosine kNN graph of cells, made symmetric, every row divided by its sum: (n, n)."""
     near = neighbours(embedding, k)
     n = len(near)
-    indptr = np.arange(0, near.size + 1, near.shape[1])
+    indptr = np.arange(n + 1) * near.shape[1]
     graph = sp.csr_matrix((np.ones(near.size), near.ravel(), indptr), shape=(n, n))
     graph = graph.maximum(graph.T)
-    return sp.csr_matrix(sp.diags(1 / np.asarray(graph.sum(axis=1)).ravel()) @ graph)
+    # A cell that is alone has no neighbour.
+    return sp.csr_matrix(sp.diags(1 / np.maximum(np.asarray(graph.sum(axis=1)).ravel(), 1)) @ graph)
 
 
 def smooth(x: Floats, w: sp.csr_matrix, share: float, steps: int) -> Floats:

@@ -57,7 +57,8 @@ def unit_rows(counts: sp.csr_matrix, weight: Floats) -> sp.csr_matrix:
 def spectral(counts: sp.csr_matrix, components: int) -> tuple[Floats, Spectral]:
     """Return the embedding of cells (n, G), (n, components), and its map. A is never formed: products alone.
 
-    Of more than 50,000 cells a fixed random 50,000 make the map, and all are put through it.
+    Of more than 50,000 cells a fixed random 50,000 make the map, and all are put through it. Of few cells there are
+    fewer components: cells - 3, and one of zeros where that is none.
     """
     if counts.shape[0] > LANDMARKS:
         chosen = np.sort(np.random.default_rng(0).permutation(counts.shape[0])[:LANDMARKS])
@@ -78,6 +79,9 @@ def spectral(counts: sp.csr_matrix, components: int) -> tuple[Floats, Spectral]:
         return (r * (y @ (transposed @ scaled) - (full * scaled.T).T).T).T
 
     k = min(components + 1, cells - 2)
+    if k < 2 or not total.any():
+        # Too few cells, or no feature that tells some of them from others: all lie at one point.
+        return np.zeros((cells, 1)), Spectral(weight, total, np.zeros((len(total), 1)), np.ones(1))
     operator = LinearOperator((cells, cells), matvec=product, matmat=product, dtype=np.float64)
     start = np.random.default_rng(0).standard_normal(cells)
     values, vectors = eigsh(operator, k=k, v0=start, which="LA", tol=1e-6)

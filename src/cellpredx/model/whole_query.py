@@ -39,8 +39,8 @@ def read_whole(model: Bundle, query: str | Path, graph: str | Path | None) -> tu
     with StoredMatrix(query) as stored:
         counts = stored.rows(0, stored.shape[0])
         x = model_input(counts, stored.about, model.info["hyperparameters"])
-        trained = model.info["content"]
-        within = not trained["queries_sampled"] and content_of(stored)[0] in trained["queries"].values()
+        # Of a query that was sampled for the training, most cells are new to the model.
+        within = model.info["queries_whole"] and content_of(stored)[0] in model.info["content"]["queries"].values()
         accessibility = without_proteins(counts, proteins_in(stored.about))
     if graph is not None:
         with StoredMatrix(graph) as stored:

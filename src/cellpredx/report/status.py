@@ -123,7 +123,10 @@ def _evaluation(result: Json, training: Json | None) -> list[Finding]:
         )
         remedy = "Prefer its labels, in baselines.csv, and look for a reference that fits."
         found.append(Finding("warn", "A plain classifier is better", reason, remedy))
-    accuracy, accepted = evaluation["selective_accuracy"], evaluation["evaluated_cells"] * (evaluation["coverage"] or 0)
+    accuracy, accepted = (
+        evaluation["selective_accuracy"],
+        evaluation["shared_type_cells"] * (evaluation["coverage"] or 0),
+    )
     target = training["target_error"] if training else None
     if accuracy is not None and target is not None and accepted:
         # Two standard errors: a small query errs more often than the target by chance alone.
