@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # The page stays under 10 MB: MultiQC takes 2, tables and plots of many queries as much; images, in base64, get 5.
 PAGE_BYTES = 5_000_000
+# The page has plots or tables of its own that show the same.
+SHOWN_ALREADY = ("composition", "confusion", "reliability")
 KINDS = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
 
 
@@ -60,6 +62,8 @@ def figure_sections(run: "Run") -> list[Json]:
     """Return a section a kind of figure, with every query's image; those beyond the page's size are named."""
     kinds: dict[tuple[str, str], list[Figure]] = {}
     for figure in run.figures:
+        if figure.name in SHOWN_ALREADY:
+            continue
         kinds.setdefault((figure.part, figure.name), []).append(figure)
     sections, used = [], 0
     for (part, name), figures in kinds.items():
