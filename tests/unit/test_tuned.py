@@ -290,6 +290,8 @@ def test_lists_of_numbers_are_overridden_and_checked() -> None:
         ("tuned", "rna", "smoothing=0.5"),
         ("tuned", "atac", "joint_neighbours=0"),
         ("tuned", "unmatched", "smoothed_penalty=0"),
+        ("tuned", "unmatched", "smoothing_steps=0"),
+        ("tuned", "unmatched", "features_c=1"),
     ],
 )
 def test_members_are_refused_what_they_cannot_do_without(preset: str, scenario: str, text: str) -> None:

@@ -88,9 +88,14 @@ class Embedded:
         return sp.csr_matrix(sp.hstack(parts, format="csr"))
 
     def maps(self, width: int, own: float) -> tuple[Floats, Floats]:
-        """Return weights (K, prefixes * width) of `own_features` and the bias (K,); own: as of `Ensemble.stacked`."""
+        """Return weights (K, prefixes * width) of `own_features` and the bias (K,); own: as of `Ensemble.stacked`.
+
+        Components of negative eigenvalues, where that is near -own, would have no bounds: they are left out.
+        """
         values = self.spectral.values
-        directions = self.spectral.directions * (values / (values + own))
+        directions = self.spectral.directions * np.divide(
+            values, values + own, out=np.zeros_like(values), where=values > 0
+        )
         weights, biases = [], []
         for d, weight, bias in self.readouts:
             folded = np.zeros((len(bias), width))
