@@ -377,12 +377,18 @@ def ranked(values: Floats) -> Floats:
 
 
 def walk(embedding: Floats, k: int) -> sp.csr_matrix:
-    """Return the cosine kNN graph of cells, made symmetric, every row divided by its sum: (n, n)."""
+    """Return the cosine kNN graph of cells, made symmetric, every row divided by its sum: (n, n).
+
+    A cell of zeros, which is near none, is its own neighbour alone.
+    """
     near = neighbours(embedding, k)
     n = len(near)
     indptr = np.arange(n + 1) * near.shape[1]
     graph = sp.csr_matrix((np.ones(near.size), near.ravel(), indptr), shape=(n, n))
     graph = graph.maximum(graph.T)
+    placed = embedding.any(axis=1)
+    graph = sp.diags(placed.astype(np.float64)) @ graph @ sp.diags(placed.astype(np.float64))
+    graph += sp.diags((~placed).astype(np.float64))
     # A cell that is alone has no neighbour.
     return sp.csr_matrix(sp.diags(1 / np.maximum(np.asarray(graph.sum(axis=1)).ravel(), 1)) @ graph)
 
