@@ -260,6 +260,13 @@ def test_the_graph_is_symmetric_and_a_smoothed_constant_stays() -> None:
     np.testing.assert_allclose(smooth(np.full((40, 2), 3.0), w, 0.7, 3), 3.0)
 
 
+def test_cells_of_zeros_are_no_neighbours() -> None:
+    embedding = np.abs(np.random.default_rng(1).standard_normal((40, 3)))
+    w = walk(np.r_[np.zeros((9, 3)), embedding], 5).toarray()
+    np.testing.assert_array_equal(w[:9], np.eye(9, 49))
+    np.testing.assert_allclose(w[9:, 9:], walk(embedding, 5).toarray())
+
+
 def test_the_nearest_cosines_equal_brute_force() -> None:
     rng = np.random.default_rng(3)
     a, b = rng.standard_normal((50, 4)), rng.standard_normal((30, 4))
@@ -290,6 +297,8 @@ def test_lists_of_numbers_are_overridden_and_checked() -> None:
         ("tuned", "rna", "smoothing=0.5"),
         ("tuned", "atac", "joint_neighbours=0"),
         ("tuned", "unmatched", "smoothed_penalty=0"),
+        ("tuned", "unmatched", "smoothing_steps=0"),
+        ("tuned", "unmatched", "features_c=1"),
     ],
 )
 def test_members_are_refused_what_they_cannot_do_without(preset: str, scenario: str, text: str) -> None:

@@ -88,9 +88,14 @@ class Embedded:
         return sp.csr_matrix(sp.hstack(parts, format="csr"))
 
     def maps(self, width: int, own: float) -> tuple[Floats, Floats]:
-        """Return weights (K, prefixes * width) of `own_features` and the bias (K,); own: as of `Ensemble.stacked`."""
+        """Return weights (K, prefixes * width) of `own_features` and the bias (K,); own: as of `Ensemble.stacked`.
+
+        Components of negative eigenvalues, where that is near -own, would have no bounds: they are left out.
+        """
         values = self.spectral.values
-        directions = self.spectral.directions * (values / (values + own))
+        directions = self.spectral.directions * np.divide(
+            values, values + own, out=np.zeros_like(values), where=values > 0
+        )
         weights, biases = [], []
         for d, weight, bias in self.readouts:
             folded = np.zeros((len(bias), width))
@@ -372,12 +377,18 @@ def ranked(values: Floats) -> Floats:
 
 
 def walk(embedding: Floats, k: int) -> sp.csr_matrix:
-    """Return the cosine kNN graph of cells, made symmetric, every row divided by its sum: (n, n)."""
+    """Return the cosine kNN graph of cells, made symmetric, every row divided by its sum: (n, n).
+
+    A cell of zeros, which is near none, is its own neighbour alone.
+    """
     near = neighbours(embedding, k)
     n = len(near)
     indptr = np.arange(n + 1) * near.shape[1]
     graph = sp.csr_matrix((np.ones(near.size), near.ravel(), indptr), shape=(n, n))
     graph = graph.maximum(graph.T)
+    placed = embedding.any(axis=1)
+    graph = sp.diags(placed.astype(np.float64)) @ graph @ sp.diags(placed.astype(np.float64))
+    graph += sp.diags((~placed).astype(np.float64))
     # A cell that is alone has no neighbour.
     return sp.csr_matrix(sp.diags(1 / np.maximum(np.asarray(graph.sum(axis=1)).ravel(), 1)) @ graph)
 

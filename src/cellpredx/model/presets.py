@@ -2,7 +2,7 @@
 
 import math
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,6 @@ SCENARIOS = ("matched", "unmatched", "rna", "atac")
 SHARES = (
     *("aligned_share", "confident_share", "momentum", "centre_rate", "unknown_below"),
     *("network_share", "network_share_sure", "embedded_share", "smoothing"),
-)
-# Of a preset's members: what one of them has, it cannot do without.
-MEMBERS = (
-    *("smoothed_penalty", "features_c", "components_c", "embedded_c"),
-    *("joint_components", "joint_neighbours"),
 )
 
 
@@ -67,6 +62,10 @@ class Hyperparameters:
     joint_neighbours: int = 0
 
 
+# What a preset without members leaves as it is.
+MEMBERS = tuple(f.name for f in fields(Hyperparameters) if f.default is not MISSING)
+
+
 def _scalars(table: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in table.items() if not isinstance(value, dict)}
 
@@ -115,16 +114,17 @@ def override(base: Hyperparameters, text: str | None) -> Hyperparameters:
             )
         if name in SHARES and number > 1:
             raise UserError(f"{name} must be at most 1", "--hyperparameters", f"leave it at {getattr(base, name)}")
+    for name, number in changes.items():
+        own = getattr(base, name)
+        if name in MEMBERS and number != own and own == getattr(Hyperparameters, name):
+            raise UserError(f"{name} has no part in this preset and scenario", "--hyperparameters", "leave it out")
+        if name in MEMBERS and name not in SHARES and name != "class_balance" and not number:
+            raise UserError(f"{name} must be above 0", "--hyperparameters", f"leave it at {own}")
     result = replace(base, **changes)
     sizes = ("dimensions", "attention_width", "batch_size", "neighbours", "pca_components", "lsi_components")
     if result.tau < 0.025:
         raise UserError("tau must be at least 0.025", "--hyperparameters", f"leave it at {base.tau}")
-    members = tuple(name for name in MEMBERS if getattr(base, name) > 0)
-    if base.network_share == 1 and result.network_share < 1:
-        raise UserError("the preset has no members beside the network", "--hyperparameters", "give --preset tuned")
-    if result.smoothing > 0 and base.embedded_share > 0 and result.joint_neighbours < 1:
-        raise UserError("smoothing needs joint_neighbours", "--hyperparameters", "change both")
-    for name in (*sizes, *members, "learning_rate", "scale", "iterations", "evaluate_every", "patience"):
+    for name in (*sizes, "learning_rate", "scale", "iterations", "evaluate_every", "patience"):
         if getattr(result, name) <= 0:
             raise UserError(f"{name} must be above 0", "--hyperparameters", f"leave it at {getattr(base, name)}")
     if len(result.graph_components) != len(result.graph_neighbours):

@@ -63,7 +63,10 @@ def _novelty(evaluations: dict[str, Json]) -> list[Json]:
         "oscr": ("OSCR", "Correct known cells against novel cells accepted, area under the curve", "number"),
     }
     rows = {name: {**values, "types": ", ".join(values["novel_types"])} for name, values in novel.items()}
-    text = "Whether cells whose type the reference lacks have the least confidence, and so are left Unknown."
+    text = (
+        "Whether cells whose type the reference lacks have the highest novelty in predictions.csv: the least "
+        "confidence, or, with the preset tuned inside one modality, a place unlike the reference's."
+    )
     sections = [table_section("accuracy", "novelty", "Novel types", "Query", columns, rows, text)]
     types = [
         (
