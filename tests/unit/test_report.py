@@ -475,7 +475,7 @@ def test_summary_tells_what_was_beside_the_model_and_how_far_features_are_to_be_
 def test_images_beyond_the_size_of_the_page_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = full_inputs(tmp_path, queries=3)
     size = 4 * (tmp_path / "images" / "umap_own.png").stat().st_size // 3
-    monkeypatch.setattr(figures, "PAGE_BYTES", int(2.5 * size))
+    monkeypatch.setattr(figures, "PAGE_BYTES", int(2.5 * size) * len(FIGURES))
     folder, _ = report(tmp_path, inputs)
     first = json.loads((folder / "embedding_figure_umap_own_mqc.json").read_text(encoding="utf-8"))["data"]
     assert first.count("<img") == 2

@@ -25,6 +25,7 @@ from cellpredx.model.members import (
     fit_within,
     from_tensors,
     nearest_cosine,
+    refuse_few,
     smooth,
     walk,
 )
@@ -156,9 +157,10 @@ def test_a_query_of_too_few_cells_is_refused_and_a_constant_gene_has_no_part() -
     rest = fit_smoothed(x[0], y.astype(np.int64), 3, x[1], presets.load("tuned", "unmatched")).rest
     assert isinstance(rest, Smoothed)
     assert (rest.weight[:, 5] == 0).all()
-    with pytest.raises(UserError, match="a query of 19 cells") as caught:
-        rest.logits(x[1][:19], query[:19])
+    with pytest.raises(UserError, match="q has 19 cells") as caught:
+        refuse_few(19, "q")
     assert caught.value.remedy
+    refuse_few(20, "q")
     with pytest.raises(UserError, match="no gene is in"):
         fit_smoothed(x[0], y.astype(np.int64), 3, x[1] * 0, presets.load("tuned", "unmatched"))
 

@@ -101,6 +101,7 @@ def run_train(args: argparse.Namespace) -> None:
     from cellpredx.model import bundle, presets
     from cellpredx.model.device import CPU, first_that_fits, places
     from cellpredx.model.fit import fit
+    from cellpredx.model.members import refuse_few
 
     begin = time.monotonic()
     candidates = places(args.device)
@@ -110,6 +111,11 @@ def run_train(args: argparse.Namespace) -> None:
     rng = np.random.default_rng(args.seed)
     reference, types, sizes, about = _reference(folder, pair, args.labels, args.max_train_cells, rng)
     queries, described = _queries(folder, pair, args.max_train_cells, rng)
+    if h.graph_components:
+        for name, query in zip(pair["queries"], queries, strict=True):
+            refuse_few(query.counts.shape[0], name)
+        # Calibration takes half of the reference for a query.
+        refuse_few(len(reference.labels) // 2, f"half of {', '.join(pair['references'])}")
     warnings = about.pop("warnings") + described.pop("warnings")
     if args.device == "auto" and candidates == [CPU]:
         warnings.append("no GPU was found: trained on the CPU")
@@ -382,11 +388,14 @@ def _beyond(model: "Bundle", query: str, graph: str | None) -> "tuple[Any, Any]"
     """
     import numpy as np
 
+    from cellpredx.model.members import Smoothed, refuse_few
     from cellpredx.model.whole_query import read_whole
 
     if model.ensemble.members is None:
         return None, None
     x, accessibility, within = read_whole(model, query, graph)
+    if isinstance(model.ensemble.members.rest, Smoothed):
+        refuse_few(x.shape[0], Path(query).stem)
     return model.ensemble.beyond(x, accessibility, within).astype(np.float32), model.ensemble.members.novelty(x, within)
 
 

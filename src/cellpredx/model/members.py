@@ -151,12 +151,6 @@ class Smoothed:
         self, x: sp.csr_matrix, accessibility: sp.csr_matrix
     ) -> Iterator[tuple[NDArray[np.int64], list[Floats]]]:
         """Yield some genes and their smoothed log values over each graph, (n, genes)."""
-        if x.shape[0] < FEWEST:
-            raise UserError(
-                f"a query of {x.shape[0]} cells: `tuned` standardises genes within the query and needs {FEWEST}",
-                None,
-                "annotate it together with more cells, or with a bundle of --preset paper",
-            )
         embedding, _ = spectral(accessibility, max(d for d, _ in self.graphs))
         walks = [walk(embedding[:, :d], k) for d, k in self.graphs]
         columns = sp.csc_matrix(x)
@@ -364,6 +358,16 @@ def ensemble(
     weight = share * weight + (1 - share) * linear.weight
     bias = share * bias + (1 - share) * linear.bias
     return Ensemble(weight.astype(np.float32), bias.astype(np.float32), members, share)
+
+
+def refuse_few(cells: int, name: str) -> None:
+    """Raise UserError for a query, or a reference, of fewer cells than genes can be standardised in."""
+    if cells < FEWEST:
+        raise UserError(
+            f"{name} has {cells} cells: `tuned` standardises genes within it and needs {FEWEST}",
+            name,
+            "give more of its cells, or use --preset paper",
+        )
 
 
 def centred(logits: Floats) -> Floats:

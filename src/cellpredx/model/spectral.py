@@ -58,7 +58,7 @@ def spectral(counts: sp.csr_matrix, components: int) -> tuple[Floats, Spectral]:
     """Return the embedding of cells (n, G), (n, components), and its map. A is never formed: products alone.
 
     Of more than 50,000 cells a fixed random 50,000 make the map, and all are put through it. Of few cells there are
-    fewer components: cells - 3, and one of zeros where that is none.
+    fewer components: cells - 3 at most, those of positive eigenvalues, and one of zeros where that is none.
     """
     if counts.shape[0] > LANDMARKS:
         chosen = np.sort(np.random.default_rng(0).permutation(counts.shape[0])[:LANDMARKS])
@@ -86,6 +86,10 @@ def spectral(counts: sp.csr_matrix, components: int) -> tuple[Floats, Spectral]:
     start = np.random.default_rng(0).standard_normal(cells)
     values, vectors = eigsh(operator, k=k, v0=start, which="LA", tol=1e-6)
     order = np.argsort(-values, kind="stable")[1:]
+    # A component of no or negative weight puts alike cells apart, and its map has a pole.
+    order = order[values[order] > 1e-9]
+    if not len(order):
+        return np.zeros((cells, 1)), Spectral(weight, total, np.zeros((len(total), 1)), np.ones(1))
     values, vectors = values[order], vectors[:, order]
     vectors *= np.sign(vectors[np.argmax(np.abs(vectors), axis=0), np.arange(len(order))])
     # As a bundle keeps them, so that a cell lies in the same place in training and later.

@@ -81,8 +81,8 @@ def _maps(embedding: pd.DataFrame, types: Sequence[str]) -> Iterator[Drawing]:
     spaces = {
         "own": "Of the query's cells alone, from its own expression (PCA) or accessibility (LSI): what the model had "
         "no part in. Types that are groups here are groups in the data.",
-        "model": "Of query and reference in the space in which the model decides. Where the two do not mix, the query "
-        "is unlike the reference; cells between groups are the uncertain ones.",
+        "model": "Of query and reference in the space of the CellPredX network, with the preset tuned one member of "
+        "several. Where the two do not mix, the query is unlike the reference; cells between groups are uncertain.",
     }
     for space, text in spaces.items():
         names = [f"{space}_1", f"{space}_2"]

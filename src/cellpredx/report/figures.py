@@ -59,19 +59,21 @@ def _image(figure: Figure) -> Html:
 
 
 def figure_sections(run: "Run") -> list[Json]:
-    """Return a section a kind of figure, with every query's image; those beyond the page's size are named."""
+    """Return a section a kind of figure, with every query's image; each kind has the same room, and those beyond it
+    are named."""
     kinds: dict[tuple[str, str], list[Figure]] = {}
     for figure in run.figures:
         if figure.name in SHOWN_ALREADY:
             continue
         kinds.setdefault((figure.part, figure.name), []).append(figure)
-    sections, used = [], 0
+    sections = []
+    room = PAGE_BYTES // max(len(kinds), 1)
     for (part, name), figures in kinds.items():
-        pieces, left_out = [], []
+        pieces, left_out, used = [], [], 0
         for figure in figures:
             called = run.names.get((figure.transfer, figure.query), figure.query)
             size = 4 * figure.path.stat().st_size // 3
-            if used + size > PAGE_BYTES:
+            if used + size > room:
                 left_out.append(called)
                 continue
             used += size
