@@ -394,7 +394,8 @@ def test_the_verb_writes_what_the_report_reads(
         table["barcode"] = [barcode.format(int(name[1:])) for name in table["barcode"]]
     predictions.loc[3, "warning"] = "no counts on the model's features"
     write_csv(predictions, tmp_path / "predictions.csv", digits=9)
-    truth.to_csv(tmp_path / "labels.csv", index=False)
+    unsure = pd.DataFrame({"barcode": ["c900", "c901"], "cell_type": "Unknown"})
+    pd.concat([truth, unsure]).to_csv(tmp_path / "labels.csv", index=False)
     known = {1: (True, "1", 0), 2: ("", "", "")}
     rows = [(name, i, f"-{name}{i}", 0.9, 0.1, 7, 0.5, "", *known[i]) for name in types for i in (1, 2)]
     columns = ["cell_type", "rank", "feature", "frequency", "mean_attribution", "cells"]
@@ -438,6 +439,7 @@ def test_the_verb_writes_what_the_report_reads(
     assert result["cells_without_counts"] == 1
     assert result["warnings"] == [
         "1 cell: no counts on the model's features",
+        "2 labels say Unknown: no part of the evaluation",
         "no type of --markers is one of the model's: x",
     ]
     assert result["evaluation"] == found

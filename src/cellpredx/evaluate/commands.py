@@ -5,6 +5,8 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
+UNKNOWN = "Unknown"
+
 
 def register(verbs: Any) -> None:
     """Add this stage's verbs."""
@@ -48,9 +50,13 @@ def run(args: argparse.Namespace) -> None:
     types = [name.removeprefix("p_") for name in predictions.columns if name.startswith("p_")]
     baselines = read_csv(args.baselines, ("barcode", *METHODS)) if args.baselines else None
     methods = [] if baselines is None else [name for name in METHODS if name in baselines]
-    evaluation = None
+    evaluation, unknown_labels, truth = None, 0, None
     if args.labels:
         truth = pd.read_csv(args.labels, dtype=str, keep_default_na=False)
+        # Whoever labelled such a cell did not know: there is nothing to agree with.
+        unknown_labels = int((truth["cell_type"] == UNKNOWN).sum())
+        truth = truth[truth["cell_type"] != UNKNOWN]
+    if truth is not None and len(truth):
         if not truth["barcode"].isin(predictions["barcode"]).any():
             raise UserError(
                 f"none of the {len(truth):,} labels of query {args.query} names one of its cells",
@@ -64,9 +70,12 @@ def run(args: argparse.Namespace) -> None:
         write_tables(evaluation, outdir)
         write_json(evaluation, outdir / "evaluation.json")
     counts, edges = np.histogram(predictions["confidence"], bins=np.arange(21) / 20)
-    unknown = int((predictions["predicted_or_unknown"] == "Unknown").sum())
+    unknown = int((predictions["predicted_or_unknown"] == UNKNOWN).sum())
     counted = predictions["warning"].value_counts()
     warnings = [f"{n} cell{'' if n == 1 else 's'}: {w}" for w, n in counted.items() if w not in ("", "domain gap")]
+    if unknown_labels:
+        said = "1 label says" if unknown_labels == 1 else f"{unknown_labels:,} labels say"
+        warnings.append(f"{said} Unknown: no part of the evaluation")
     if explain:
         warnings += explain["warnings"]
     agreement = None
@@ -88,7 +97,7 @@ def run(args: argparse.Namespace) -> None:
             "threshold": gap["threshold"],
             "types": types,
             "composition": {
-                name: int((predictions["predicted_or_unknown"] == name).sum()) for name in [*types, "Unknown"]
+                name: int((predictions["predicted_or_unknown"] == name).sum()) for name in [*types, UNKNOWN]
             },
             "confidence_histogram": {"edges": edges, "counts": counts},
             "margin_histogram": {"edges": edges, "counts": np.histogram(predictions["margin"], bins=edges)[0]},
