@@ -211,14 +211,15 @@ def test_the_network_has_the_larger_share_where_it_is_as_sure() -> None:
     h = small("rna")
     x = [normalise(counts, 1e4) for counts in (reference, query)]
     shares = []
-    for strength in (0.0, 100.0):
-        network = (
-            strength * np.random.default_rng(1).standard_normal((3, FEATURES)).astype(np.float32),
-            np.zeros(3, np.float32),
-        )
+    means = np.stack([np.asarray(x[0][y == k].mean(axis=0)).ravel() for k in range(3)])
+    right = means - means.mean(axis=0)
+    # Unsure; sure, and of the same types as the members; sure, and of other types.
+    for strength, order in ((0.0, [0, 1, 2]), (100.0, [0, 1, 2]), (100.0, [1, 2, 0])):
+        network = ((strength * right[order]).astype(np.float32), np.zeros(3, np.float32))
         both = ensemble(network, x[0], y.astype(np.int64), 3, x[1], h, ("rna", "rna"))
         shares.append(both.network_share)
-    assert shares == [h.network_share, h.network_share_sure] == [0.2, 0.4]
+    assert shares == [0.2, 0.4, 0.2]
+    assert (h.network_share, h.network_share_sure) == (0.2, 0.4)
 
 
 @pytest.mark.parametrize("within", [True, False])
@@ -241,7 +242,7 @@ def test_logits_are_linear_in_what_is_explained(modalities: tuple[str, str], wit
         assert 0.3 < part < 0.7
     else:
         # Cells of the embedding itself differ in how much of their similarities is their own.
-        np.testing.assert_allclose(found, expected, atol=0.02 if within and modalities[1] == "rna" else 1e-4)
+        np.testing.assert_allclose(found, expected, atol=0.03 if within and modalities[1] == "rna" else 1e-4)
 
 
 def test_without_members_the_network_is_all() -> None:

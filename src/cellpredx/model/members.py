@@ -26,6 +26,7 @@ CLIP = 10.0  # standard deviations
 ROW_LENGTH = 5.0  # of embedded cells
 FLAT = 1e-6  # a deviation below it is none
 BLOCK = 512  # features smoothed at a time
+AGREEMENT = 0.6  # share of cells on which network and members must agree for the network to get its larger share
 FEWEST = 20  # cells of a query whose genes can be standardised
 NEAREST = 10  # cells of either side that novelty looks at
 
@@ -339,8 +340,8 @@ def ensemble(
     """Fit the members beside a trained network (folded weight and bias), if the preset has any, and join them.
 
     The network, the one part that adapts to the query, gets the larger share `network_share_sure` where it is at
-    least as sure of the query as the members are together (mean max p), else `network_share`; no label of the query
-    has a part in that. The other arguments as of `fit_within`.
+    least as sure of the query as the members are together (mean max p) and they agree on 60 % of its cells, else
+    `network_share`; no label of the query has a part in that. The other arguments as of `fit_within`.
     """
     if h.network_share == 1:
         return Ensemble(*network, None, 1.0)
@@ -353,8 +354,10 @@ def ensemble(
     share = h.network_share
     if h.network_share_sure > share:
         theirs = np.asarray(x_query @ linear.weight.T) + linear.bias + members.logits(x_query, None, within=True)
-        sure = [softmax(z, axis=1).max(axis=1).mean() for z in (np.asarray(x_query @ weight.T) + bias, theirs)]
-        share = h.network_share_sure if sure[0] >= sure[1] else share
+        own = np.asarray(x_query @ weight.T) + bias
+        sure = [softmax(z, axis=1).max(axis=1).mean() for z in (own, theirs)]
+        agree = (own.argmax(axis=1) == theirs.argmax(axis=1)).mean()
+        share = h.network_share_sure if sure[0] >= sure[1] and agree >= AGREEMENT else share
     weight = share * weight + (1 - share) * linear.weight
     bias = share * bias + (1 - share) * linear.bias
     return Ensemble(weight.astype(np.float32), bias.astype(np.float32), members, share)
