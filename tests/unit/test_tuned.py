@@ -40,10 +40,6 @@ def small(scenario: str) -> presets.Hyperparameters:
     return replace(presets.load("tuned", scenario), spectral_components=(4, 7), joint_components=5, joint_neighbours=5)
 
 
-def plain(x: sp.csr_matrix | Floats) -> Standardised:
-    return Standardised(x, np.ones(x.shape[1]), np.zeros(x.shape[1]))
-
-
 @pytest.mark.parametrize("sparse", [True, False])
 def test_a_fit_equals_scikit_learn(sparse: bool) -> None:
     counts, y = draw(200, 1)
@@ -53,7 +49,7 @@ def test_a_fit_equals_scikit_learn(sparse: bool) -> None:
     weights = n_k[y] ** -0.5
     other = LogisticRegression(C=0.3, tol=1e-8, max_iter=5000)
     other.fit(x, y, sample_weight=weights * len(y) / weights.sum())
-    weight, bias = fit_logistic(plain(x if sparse else x.toarray()), y, 3, 1 / (0.3 * len(y)), 0.5)
+    weight, bias = fit_logistic(Standardised(x if sparse else x.toarray()), y, 3, 1 / (0.3 * len(y)), 0.5)
     np.testing.assert_allclose(weight, other.coef_, atol=2e-3)
     ours, theirs = (np.asarray(x @ w.T) + b for w, b in ((weight, bias), (other.coef_, other.intercept_)))
     np.testing.assert_allclose(ours - ours.mean(axis=1)[:, None], theirs - theirs.mean(axis=1)[:, None], atol=5e-3)
@@ -71,7 +67,7 @@ def test_standardised_columns_are_never_formed_but_count() -> None:
 
 def test_a_type_without_cells_is_never_the_answer() -> None:
     counts, y = draw(90, 1)
-    weight, bias = fit_logistic(plain(sp.csr_matrix(counts, dtype=float)), np.where(y == 2, 3, y), 4, 0.1, 0.5)
+    weight, bias = fit_logistic(Standardised(sp.csr_matrix(counts, dtype=float)), np.where(y == 2, 3, y), 4, 0.1, 0.5)
     assert weight.shape == (4, FEATURES)
     assert 2 not in (np.asarray(counts @ weight.T) + bias).argmax(axis=1)
 

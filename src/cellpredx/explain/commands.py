@@ -93,7 +93,9 @@ def run_explain(args: argparse.Namespace) -> None:
     with StoredMatrix(args.annotated) as stored:
         predicted = np.array([number[str(name)] for name in stored.obs["predicted"]], np.int64)
         residual, own = None, 0.0
-        sample = by_type(predicted, stored.totals(), MAX_CELLS, np.random.default_rng(0))
+        sample = np.zeros(0, np.int64)
+        if args.retrained or model.ensemble.members is not None:
+            sample = by_type(predicted, stored.totals(), MAX_CELLS, np.random.default_rng(0))
         if model.ensemble.members is None:
             weight, bias = model.ensemble.stacked()
             zero = np.zeros(weight.shape[1])
@@ -101,7 +103,8 @@ def run_explain(args: argparse.Namespace) -> None:
             for begin, block in stored.blocks(entries=1 << 22):
                 x = model_input(block, stored.about, model.info["hyperparameters"])
                 found.add(x, predicted[begin : begin + block.shape[0]])
-            x = model_input(stored.take(sample), stored.about, model.info["hyperparameters"])
+            if args.retrained:
+                x = model_input(stored.take(sample), stored.about, model.info["hyperparameters"])
         else:
             whole, accessibility, within = read_whole(model, args.annotated, args.graph)
             x, zero = model.ensemble.linear_in(whole, accessibility, within, sample)

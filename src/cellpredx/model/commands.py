@@ -199,8 +199,6 @@ def run_retrain(args: argparse.Namespace) -> None:
     """
     _start_torch(args.threads)
 
-    from dataclasses import replace
-
     import numpy as np
     from safetensors.numpy import save_file
 

@@ -11,10 +11,15 @@ OPTIONS = {"maxiter": 400, "ftol": 1e-9, "gtol": 1e-6}
 
 
 class Standardised:
-    """The columns of x (n, G) times `scale` minus `shift`, each (G,), as products alone: a sparse x stays sparse."""
+    """The columns of x (n, G) times `scale` minus `shift`, each (G,), as products alone: a sparse x stays sparse.
 
-    def __init__(self, x: sp.csr_matrix | Floats, scale: Floats, shift: Floats) -> None:
-        self.x, self.scale, self.shift = x, scale, shift
+    Without them the columns are as they are.
+    """
+
+    def __init__(self, x: sp.csr_matrix | Floats, scale: Floats | None = None, shift: Floats | None = None) -> None:
+        self.x = x
+        self.scale = np.ones(x.shape[1]) if scale is None else scale
+        self.shift = np.zeros(x.shape[1]) if shift is None else shift
         self.shape = x.shape
         # A transposed CSR matrix reads the other way round; made once, its products are as fast.
         self.transposed = sp.csr_matrix(x.T) if sp.issparse(x) else x.T

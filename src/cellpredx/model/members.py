@@ -89,14 +89,9 @@ class Embedded:
         return sp.csr_matrix(sp.hstack(parts, format="csr"))
 
     def maps(self, width: int, own: float) -> tuple[Floats, Floats]:
-        """Return weights (K, prefixes * width) of `own_features` and the bias (K,); own: as of `Ensemble.stacked`.
-
-        Components of negative eigenvalues, where that is near -own, would have no bounds: they are left out.
-        """
+        """Return weights (K, prefixes * width) of `own_features` and the bias (K,); own: as of `Ensemble.stacked`."""
         values = self.spectral.values
-        directions = self.spectral.directions * np.divide(
-            values, values + own, out=np.zeros_like(values), where=values > 0
-        )
+        directions = self.spectral.directions * (values / (values + own))
         weights, biases = [], []
         for d, weight, bias in self.readouts:
             folded = np.zeros((len(bias), width))
@@ -113,8 +108,8 @@ class Embedded:
         the Mahalanobis distance to the nearest type (one covariance, within types). To rank cells of one query with.
         """
         own = nearest_cosine(embedding, None) - nearest_cosine(embedding, self.reference)
-        means = np.stack([self.reference[self.types == k].mean(axis=0) for k in np.unique(self.types)])
-        column = np.searchsorted(np.unique(self.types), self.types)
+        present, column = np.unique(self.types, return_inverse=True)
+        means = np.stack([self.reference[self.types == k].mean(axis=0) for k in present])
         deviation = self.reference - means[column]
         covariance = deviation.T @ deviation / len(deviation)
         covariance += np.eye(len(covariance)) * 1e-3 * (np.trace(covariance) / len(covariance) or 1.0)
@@ -261,10 +256,8 @@ class Ensemble:
 
     def logits(self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool) -> Floats:
         """Return the logits of a whole query, (n, K); arguments as of `Members.logits`."""
-        found = np.asarray(x @ self.weight.T, dtype=np.float64) + self.bias
-        if self.members is not None:
-            found += self.beyond(x, accessibility, within)
-        return found
+        linear = np.asarray(x @ self.weight.T, dtype=np.float64) + self.bias
+        return linear + self.beyond(x, accessibility, within)
 
     def beyond(self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool) -> Floats:
         """Return what is added to the linear product's logits, (n, K)."""
@@ -485,15 +478,14 @@ def fit_within(
     n = len(labels)
     both = sp.csr_matrix(sp.vstack([x_reference, x_query], format="csr"), dtype=np.float64)
     width = both.shape[1]
-    plain = Standardised(both[:n], np.ones(width), np.zeros(width))
     rest_share = h.embedded_share
-    weight, bias = fit_logistic(plain, labels, types, 1 / (h.features_c * n), h.class_balance)
+    weight, bias = fit_logistic(Standardised(both[:n]), labels, types, 1 / (h.features_c * n), h.class_balance)
     parts = [(weight, bias)]
     if modality == "rna":
         scores = pca(both, h.joint_components)
         loadings, mean = loadings_of(both, scores)
         unit = scores[:, 0].std()
-        own = Standardised(scores[:n] / unit, np.ones(scores.shape[1]), np.zeros(scores.shape[1]))
+        own = Standardised(scores[:n] / unit)
         weight, bias = fit_logistic(own, labels, types, 1 / (h.components_c * n), h.class_balance)
         folded = weight @ loadings.T / unit
         parts.append((folded, bias - folded @ mean))
@@ -506,8 +498,7 @@ def fit_within(
     sizes = sorted({min(d, embedding.shape[1]) for d in sizes})
     readouts = []
     for d, z in zip(sizes, prefixes(embedding, sizes, h.smoothing, h.joint_neighbours), strict=True):
-        own = Standardised(z[:n], np.ones(d), np.zeros(d))
-        readouts.append((d, *fit_logistic(own, labels, types, 1 / (h.embedded_c * n), h.class_balance)))
+        readouts.append((d, *fit_logistic(Standardised(z[:n]), labels, types, 1 / (h.embedded_c * n), h.class_balance)))
     kept = embedding[:n].astype(np.float32).astype(np.float64)  # as a bundle keeps it
     rest = Embedded(fitted, kept, labels, readouts, rest_share, h.smoothing, h.joint_neighbours)
     return Members(linear, rest)
