@@ -42,6 +42,8 @@ workflow CELLPREDX {
     ch_found = CHECK_INPUTS.out.json
         .map { _meta, json -> new groovy.json.JsonSlurper().parseText(json.text) }
         .toList()
+        // Of a run that is being stopped, some are missing: its own error is the message.
+        .filter { checks -> checks.size() == plan.samples.size() }
         .map { checks ->
             def mistakes = mistakesOf(checks, plan, wishes)
             if (mistakes) {
