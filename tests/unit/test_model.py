@@ -34,7 +34,7 @@ from cellpredx.model.device import CPU, Place, first_that_fits, places
 from cellpredx.model.domain_gap import auc, domain_auc, domain_gap
 from cellpredx.model.features import Cells, _SparseOnDevice
 from cellpredx.model.fit import Query, Reference, fit, halves, held_out_logits, thin
-from cellpredx.model.graph import lsi, neighbours, pca
+from cellpredx.model.graph import largest, lsi, neighbours, pca
 from cellpredx.model.normalise import normalise
 from cellpredx.model.prediction import embed, logits, predict
 from cellpredx.model.presets import Hyperparameters
@@ -206,6 +206,18 @@ def test_neighbours_equal_brute_force(block: int) -> None:
         np.testing.assert_array_equal(found[i], np.argsort(-similarity[i])[:6])
     assert 10 not in found[10]
     assert sorted(neighbours(embedding[:3], 6)[0].tolist()) == [1, 2]
+
+
+@pytest.mark.parametrize("columns", [40, 3000])
+def test_largest_values_come_in_order_and_the_first_of_equal_ones(columns: int) -> None:
+    values = np.random.default_rng(4).integers(0, 50, (9, columns)).astype(np.float32)
+    values[1] = 0
+    values[2, columns // 2 :] = 60
+    values[3, -1] = np.inf
+    columns_of, found = largest(values, 5)
+    expected = np.argsort(-values, axis=1, kind="stable")[:, :5]
+    np.testing.assert_array_equal(columns_of, expected)
+    np.testing.assert_array_equal(found, np.take_along_axis(values, expected, axis=1))
 
 
 def test_pca_equals_scikit_learn_and_has_fixed_signs() -> None:

@@ -1,9 +1,13 @@
 """The query's own neighbours: LSI of accessibility or PCA of expression, exact cosine kNN."""
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, svds
+
+GROUP = 64  # columns whose maximum stands for them
 
 
 def _svd(operator: LinearOperator | sp.csr_matrix, components: int) -> NDArray[np.float64]:
@@ -55,7 +59,33 @@ def loadings_of(x: sp.csr_matrix, scores: NDArray[np.float64]) -> tuple[NDArray[
     return product / np.maximum((scores**2).sum(axis=0), 1e-12), mean
 
 
-def neighbours(embedding: NDArray[np.float64], k: int, block: int = 2048) -> NDArray[np.int64]:
+def largest(values: NDArray[Any], k: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return the columns of the k largest values of each row of values (n, m), largest first, and these, (n, k).
+
+    Equal values keep the order of their columns. The k-th largest of the maxima of some groups of columns is at most
+    the k-th largest of all: few values are left to be sorted, and the whole is passed over twice.
+    """
+    rows, columns = values.shape
+    groups = columns // GROUP
+    if groups >= 4 * k:
+        peaks = values[:, : groups * GROUP].reshape(rows, GROUP, groups).max(axis=1)
+        least = np.partition(peaks, groups - k, axis=1)[:, groups - k]
+    else:
+        least = np.partition(values, columns - k, axis=1)[:, columns - k]
+    left = values >= least[:, None]
+    # Of many equal values, such as a cell's of zeros, the first are enough.
+    for i in np.flatnonzero(np.count_nonzero(left, axis=1) > GROUP * k):
+        exact = np.partition(values[i], columns - k)[columns - k]
+        left[i] = values[i] > exact
+        left[i, np.flatnonzero(values[i] == exact)[: k - np.count_nonzero(left[i])]] = True
+    row, column = np.divmod(np.flatnonzero(left), columns)
+    order = np.lexsort((column, -values[row, column], row))
+    first = np.searchsorted(row, np.arange(rows))
+    chosen = column[order][first[:, None] + np.arange(k)]
+    return chosen, np.take_along_axis(values, chosen, axis=1)
+
+
+def neighbours(embedding: NDArray[np.float64], k: int, block: int = 1024) -> NDArray[np.int64]:
     """Return each cell's k nearest others by cosine, (cells, k), nearest first; exact, in blocks of rows."""
     norms = np.linalg.norm(embedding, axis=1, keepdims=True)
     unit = (embedding / np.maximum(norms, 1e-12)).astype(np.float32)
@@ -66,7 +96,5 @@ def neighbours(embedding: NDArray[np.float64], k: int, block: int = 2048) -> NDA
         similarity = unit[begin : begin + block] @ unit.T
         rows = np.arange(len(similarity))
         similarity[rows, begin + rows] = -np.inf
-        best = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-        order = np.argsort(-np.take_along_axis(similarity, best, axis=1), axis=1, kind="stable")
-        result[begin : begin + block] = np.take_along_axis(best, order, axis=1)
+        result[begin : begin + block] = largest(similarity, k)[0]
     return result

@@ -16,7 +16,7 @@ from scipy.special import softmax
 from scipy.stats import rankdata
 
 from cellpredx.core.errors import UserError
-from cellpredx.model.graph import loadings_of, neighbours, pca
+from cellpredx.model.graph import largest, loadings_of, neighbours, pca
 from cellpredx.model.logistic import Floats, Standardised, fit_logistic
 from cellpredx.model.presets import Hyperparameters
 from cellpredx.model.spectral import Spectral, spectral, unit_rows
@@ -410,7 +410,7 @@ def standardised(x: Floats) -> Floats:
 def nearest_cosine(cells: Floats, others: Floats | None, block: int = 2048) -> Floats:
     """Return each cell's mean cosine to its 10 nearest `others` (m, d), or among `cells` (n, d) to other cells."""
     a, b = (
-        e / np.maximum(np.linalg.norm(e, axis=1, keepdims=True), 1e-12)
+        (e / np.maximum(np.linalg.norm(e, axis=1, keepdims=True), 1e-12)).astype(np.float32)
         for e in (cells, others if others is not None else cells)
     )
     k = min(NEAREST, len(b) - (others is None))
@@ -422,7 +422,7 @@ def nearest_cosine(cells: Floats, others: Floats | None, block: int = 2048) -> F
         if others is None:
             rows = np.arange(len(similarity))
             similarity[rows, begin + rows] = -np.inf
-        found[begin : begin + block] = np.partition(similarity, -k, axis=1)[:, -k:].mean(axis=1)
+        found[begin : begin + block] = largest(similarity, k)[1].mean(axis=1, dtype=np.float64)
     return found
 
 
