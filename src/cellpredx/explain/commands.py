@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from cellpredx.explain.determinants import Determinants
     from cellpredx.explain.trust import Trust
@@ -96,8 +97,10 @@ def run_explain(args: argparse.Namespace) -> None:
         sample = np.zeros(0, np.int64)
         if args.retrained or model.ensemble.members is not None:
             sample = by_type(predicted, stored.totals(), MAX_CELLS, np.random.default_rng(0))
+        weight: NDArray[Any]
+        bias: NDArray[Any]
         if model.ensemble.members is None:
-            weight, bias = model.ensemble.stacked()
+            weight, bias = model.ensemble.weight, model.ensemble.bias
             zero = np.zeros(weight.shape[1])
             found = Determinants(weight, bias)
             for begin, block in stored.blocks(entries=1 << 22):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 NODES = 64
+BLOCK = 1000  # cells at a time
 
 
 def path_weights(
@@ -23,14 +24,15 @@ def path_weights(
     scores: M x without the bias, (n, K); Gauss-Legendre quadrature with 64 nodes.
     """
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
-    rows = np.arange(len(scores))
-    total = np.zeros_like(scores)
-    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        p = softmax(node * scores + bias, axis=1)
-        chosen = p[rows, target][:, None]
-        step = -chosen * p
-        step[rows, target] += chosen[:, 0]
-        total += weight * step
+    nodes, weights = (nodes + 1) / 2, weights / 2
+    total = np.empty_like(scores)
+    for begin in range(0, len(scores), BLOCK):
+        cells = slice(begin, begin + BLOCK)
+        p = softmax(nodes[:, None, None] * scores[cells] + bias, axis=2)
+        rows = np.arange(p.shape[1])
+        chosen = weights[:, None] * p[:, rows, target[cells]]
+        total[cells] = -np.einsum("qn,qnk->nk", chosen, p)
+        total[begin + rows, target[cells]] += chosen.sum(axis=0)
     return total
 
 
@@ -39,15 +41,16 @@ def attributions(
 ) -> sp.csr_matrix:
     """Return IG_ij = x_ij sum_k M_kj a_ik from a zero baseline, (n, G), with the sparsity of x.
 
-    x (n, G), weight M (K, G), bias (K,), target (n,). Every row sums to p_c(x) - p_c(0).
+    x (n, G), weight M (K, G), bias (K,), target (n,). Every row sums to p_c(x) - p_c(0), in the precision of the weights.
     """
+    a = path_weights(np.asarray(x @ weight.T, np.float64), bias.astype(np.float64), target).astype(weight.dtype)
     # A feature's weights beside each other, and a cell at a time: what is gathered stays in the cache.
-    m = np.ascontiguousarray(weight.T, np.float64)
-    a = path_weights(np.asarray(x @ m), bias.astype(np.float64), target)
-    result = sp.csr_matrix(x, dtype=np.float64, copy=True)
+    m = np.ascontiguousarray(weight.T)
+    data = np.empty(x.nnz)
     for i, (begin, end) in enumerate(pairwise(x.indptr)):
-        result.data[begin:end] *= m[x.indices[begin:end]] @ a[i]
-    return result
+        data[begin:end] = m.take(x.indices[begin:end], axis=0) @ a[i]
+    data *= x.data
+    return sp.csr_matrix((data, x.indices, x.indptr), shape=x.shape)
 
 
 def folded(ig: sp.csr_matrix, features: int) -> sp.csr_matrix:
