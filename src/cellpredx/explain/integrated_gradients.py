@@ -41,7 +41,7 @@ def attributions(
 ) -> sp.csr_matrix:
     """Return IG_ij = x_ij sum_k M_kj a_ik from a zero baseline, (n, G), with the sparsity of x.
 
-    x (n, G), weight M (K, G), bias (K,), target (n,). Every row sums to p_c(x) - p_c(0), in the precision of the weights.
+    x (n, G), weight M (K, G), bias (K,), target (n,). Every row sums to p_c(x) - p_c(0), as exactly as M is given.
     """
     a = path_weights(np.asarray(x @ weight.T, np.float64), bias.astype(np.float64), target).astype(weight.dtype)
     # A feature's weights beside each other, and a cell at a time: what is gathered stays in the cache.
