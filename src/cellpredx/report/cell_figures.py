@@ -408,7 +408,8 @@ def _draw_violins(
         ax.set_xticks(range(len(pairs)), [plain(f, 18) for f, _ in pairs], rotation=90, fontsize=6.5)
         ax.tick_params(length=2, labelsize=6.5)
         ax.set_xlim(-0.6, max(len(pairs), TOP_FEATURES) - 0.4)
-        ax.set_ylim(bottom=0)
+        # Log-normalised counts begin at 0; proteins are normalised apart and may lie below it.
+        ax.set_ylim(bottom=min(0.0, *(float(x.min()) for _, pair in pairs for x in pair)))
     figure.supylabel(f"Log-normalised {what}", fontsize=8)
     figure.legend(
         handles=[Patch(facecolor=VISIBLE[0], label="Cells of the type"), Patch(facecolor=GREY, label="Other cells")],

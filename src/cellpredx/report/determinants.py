@@ -66,7 +66,8 @@ def _trust(run: Run) -> list[Json]:
     seeds, permutations = settings.get("seeds") or 0, settings.get("permutations") or 0
     text = (
         "Top 10, 50 and 100: share of the decision that so many features carry. Stability: share of the top 50 that "
-        f"trainings with other seeds have in common ({seeds} trained). q < 0.05: how many of the top 50 are beyond "
+        f"trainings with other seeds have in common ({seeds} trained; with the preset tuned another seed changes the "
+        "network alone, so that stability is high by itself). q < 0.05: how many of the top 50 are beyond "
         f"what shuffled labels give ({permutations} shuffles). Hits: key genes among the top 50, and the chance of so "
         "many. Residual: what attributions leave unexplained of a decision. "
         "A column that was not computed is left out; --explain_seeds and --null_permutations switch them on."

@@ -53,8 +53,9 @@ def _image(figure: Figure) -> Html:
     data = base64.b64encode(figure.path.read_bytes()).decode("ascii")
     kind = KINDS[figure.path.suffix.lower()]
     return Html(
-        f'<img class="cellpredx-figure" src="data:image/{kind};base64,{data}" alt="{html.escape(figure.alt)}" '
-        f'width="{figure.width}" height="{figure.height}">'
+        f'<div class="cellpredx-scroll"><img class="cellpredx-figure" src="data:image/{kind};base64,{data}" '
+        f'alt="{html.escape(figure.alt)}" '
+        f'width="{figure.width}" height="{figure.height}"></div>'
     )
 
 
