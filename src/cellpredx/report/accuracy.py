@@ -66,8 +66,8 @@ def _novelty(evaluations: dict[str, Json]) -> list[Json]:
     text = (
         "Whether cells whose type the reference lacks have the highest novelty in predictions.csv: the least "
         "confidence, or, with the preset tuned inside one modality, a place unlike the reference's. "
-        "From RNA to ATAC novelty is a weak guide: where a real type was kept from the reference, it was no better than "
-        "chance."
+        "From RNA to ATAC novelty is a weak guide: where a real type was kept from the reference, it was no better "
+        "than chance."
     )
     sections = [table_section("accuracy", "novelty", "Novel types", "Query", columns, rows, text)]
     types = [
