@@ -430,7 +430,8 @@ def test_the_verb_writes_what_the_report_reads(
     assert result["unknown_paper_cells"] == int(predictions["unknown_paper"].sum())
     assert sum(result["confidence_histogram"]["counts"]) == 200
     assert list(result["determinants"]) == types
-    first = {"feature": f"-{types[0]}1", "mean_attribution": 0.1, "frequency": 0.9, "stability": 0.5, "q": None}
+    first = {"feature": f"-{types[0]}1", "mean_attribution": 0.1, "own_attribution": None, "frequency": 0.9}
+    first |= {"stability": 0.5, "q": None}
     assert result["determinants"][types[0]][0] == {**first, "is_marker": True, "nearest_gene": "1", "distance": 0}
     absent = {"is_marker": None, "nearest_gene": None, "distance": None}
     assert result["determinants"][types[0]][1] == {**first, "feature": f"-{types[0]}2", **absent}

@@ -99,6 +99,7 @@ def test_determinants_of_a_case_by_hand() -> None:
             "feature": ["f1", "f2", "f3"],
             "frequency": [1.0, 0.5, 1.0],
             "mean_attribution": [(ig[0, 0] + ig[1, 0]) / 2, ig[0, 1] / 2, ig[2, 2]],
+            "own_attribution": [(ig[0, 0] + ig[1, 0]) / 2, ig[0, 1] / 2, ig[2, 2]],
             "cells": [2, 2, 1],
         }
     )
@@ -421,7 +422,7 @@ def test_the_verb_tells_what_the_determinants_are_worth(
     told = json.loads((tmp_path / "explain.json").read_text())
     table = pd.read_csv(tmp_path / "determinants.csv")
     assert list(table) == [
-        *("cell_type", "rank", "feature", "frequency", "mean_attribution", "cells"),
+        *("cell_type", "rank", "feature", "frequency", "mean_attribution", "own_attribution", "cells"),
         *("stability", "q", "is_marker", "nearest_gene", "distance"),
     ]
     assert (told["seeds"], told["permutations"]) == (2, 2)
@@ -453,7 +454,7 @@ def test_the_verb_tells_what_the_determinants_are_worth(
     (tmp_path / "markers.csv").write_text("cell_type,gene\nanother,g\n")
     run_verb(*arguments, "--markers", tmp_path / "markers.csv", "--outdir", tmp_path / "alone")
     alone = pd.read_csv(tmp_path / "alone" / "determinants.csv")
-    assert alone.iloc[:, 6:].isna().all(axis=None)
+    assert alone.iloc[:, 7:].isna().all(axis=None)
     pd.testing.assert_frame_equal(alone.iloc[:, :6], table.iloc[:, :6])
     told = json.loads((tmp_path / "alone" / "explain.json").read_text())
     assert (told["seeds"], told["permutations"]) == (0, 0)

@@ -190,10 +190,10 @@ def run_inputs(queries: int = 1, types: tuple[str, ...] = TYPES) -> dict[str, li
 FIGURES = {"umap_own": "embedding", "umap_model": "embedding", "dot_plot": "determinants"}
 
 
-def explained(types: tuple[str, ...], stability: float = 0.8) -> Json:
+def explained(types: tuple[str, ...], stability: float = 0.8, significant: int = 31) -> Json:
     """Return an explain.json of three seeds and twenty shuffles."""
     one = {
-        **{"cells": 435, "stability": stability, "significant": 31, "residual": None},
+        **{"cells": 435, "stability": stability, "significant": significant, "residual": None},
         "decision_share": {"10": 0.41, "50": 0.78, "100": 0.91},
         "hit_rate": {"markers": {"hits": 8, "of": 10, "rate": 0.8, "p": 1e-6}, "reference": None},
     }
@@ -490,6 +490,7 @@ def test_images_beyond_the_size_of_the_page_are_named(tmp_path: Path, monkeypatc
         ({"coverage": 0.3}, "Low coverage"),
         ({"domain_gap": {"auc": 0.99, "level": "warn", "reason": "apart"}}, "Domain gap"),
         ({"explain": explained(TYPES, stability=0.3)}, "Unstable features"),
+        ({"explain": explained(TYPES, significant=0)}, "Features within chance"),
         ({"explain": explained(TYPES, stability=0.6)}, None),
         ({"evaluation": {"unmatched_labels": ["b cell"]}}, "Label names"),
         ({"evaluation": {"ece": 0.2}}, "Confidence misleads"),

@@ -227,15 +227,21 @@ def test_logits_are_linear_in_what_is_explained(modalities: tuple[str, str], wit
     network = (np.random.default_rng(1).standard_normal((3, FEATURES)).astype(np.float32), np.zeros(3, np.float32))
     both = ensemble(network, x[0], y.astype(np.int64), 3, x[1], replace(h, graph_components=(5, 6, 7)), modalities)
     rows = np.array([3, 17, 40])
-    features, zero = both.linear_in(x[1], query, within, rows)
+    features, share, zero = both.linear_in(x[1], query, within, rows)
     weight, bias = both.stacked(both.own_similarity(x[1], within))
     found = np.asarray(features @ weight.T) - weight @ zero + bias
     expected = both.logits(x[1], query, within)[rows]
+    assert share.shape == features.shape
+    assert share.data.min() >= 0
+    assert share.data.max() <= 1 + 1e-6
     if modalities == ("atac", "atac"):
-        # Half of a smoothed cell is its own, the rest its neighbours'.
+        # What is left are the neighbours that are of the reference.
         alone = expected - both.beyond(x[1], query, within)[rows]
         part = np.abs(found - alone).sum() / np.abs(expected - alone).sum()
-        assert 0.3 < part < 0.7
+        assert 0.5 < part < 1
+        # Without those of the query: half of a smoothed cell is its own.
+        own = np.asarray(features.multiply(share) @ weight.T) - weight @ zero + bias
+        assert 0.3 < np.abs(own - alone).sum() / np.abs(expected - alone).sum() < 0.7
     else:
         # Cells of the embedding itself differ in how much of their similarities is their own.
         np.testing.assert_allclose(found, expected, atol=0.03 if within and modalities[1] == "rna" else 1e-4)

@@ -26,7 +26,10 @@ def register(verbs: Any) -> None:
 
 def determinant(row: dict[Hashable, Any]) -> dict[str, Any]:
     """Return a row of determinants.csv as result.json has it: what is empty there is null."""
-    names = ("feature", "mean_attribution", "frequency", "stability", "q", "is_marker", "nearest_gene", "distance")
+    names = (
+        *("feature", "mean_attribution", "own_attribution", "frequency", "stability", "q"),
+        *("is_marker", "nearest_gene", "distance"),
+    )
     found = {name: None if row.get(name, "") == "" else row[name] for name in names}
     return {**found, "is_marker": {"True": True, "False": False}.get(str(found["is_marker"]))}
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cellpredx.explain.trust import Trust
     from cellpredx.model.bundle import Bundle
 
+ENTRIES = 1 << 27  # of the features of the cells that are explained at a time: about 5 GB at the peak
 RANKED = ("genes", "gene_activity", "peaks")
 
 
@@ -96,7 +97,10 @@ def run_explain(args: argparse.Namespace) -> None:
         residual, own = None, 0.0
         sample = np.zeros(0, np.int64)
         if args.retrained or model.ensemble.members is not None:
-            sample = by_type(predicted, stored.totals(), MAX_CELLS, np.random.default_rng(0))
+            # Smoothed cells have the features of their neighbours too.
+            a_cell = model.ensemble.spread() * int(stored.starts[-1]) / max(len(predicted), 1)
+            most = max(1, min(MAX_CELLS, int(ENTRIES / max(a_cell, 1))))
+            sample = by_type(predicted, stored.totals(), most, np.random.default_rng(0))
         weight: NDArray[Any]
         bias: NDArray[Any]
         if model.ensemble.members is None:
@@ -110,12 +114,12 @@ def run_explain(args: argparse.Namespace) -> None:
                 x = model_input(stored.take(sample), stored.about, model.info["hyperparameters"])
         else:
             whole, accessibility, within = read_whole(model, args.annotated, args.graph)
-            x, zero = model.ensemble.linear_in(whole, accessibility, within, sample)
+            x, share, zero = model.ensemble.linear_in(whole, accessibility, within, sample)
             own = model.ensemble.own_similarity(whole, within)
             weight, bias = model.ensemble.stacked(own)
             bias = bias - weight @ zero
             found = Determinants(weight, bias, whole.shape[1])
-            found.add(x, predicted[sample])
+            found.add(x, predicted[sample], share)
             logits = model.ensemble.logits(whole, accessibility, within)[sample]
             residual = found.residual(softmax(logits, axis=1), predicted[sample])
         trust = _trust([Path(path) for path in args.retrained], found, x, predicted[sample], (zero, own))

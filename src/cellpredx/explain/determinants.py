@@ -30,19 +30,26 @@ class Determinants:
         self.often = np.zeros(shape, np.int32)
         self.total = np.zeros(shape)
         self.positive = np.zeros(shape)
+        self.own = np.zeros(shape)
         self.cells = np.zeros(len(weight), np.int64)
         self.explained = np.zeros(0)
 
-    def add(self, x: sp.csr_matrix, predicted: NDArray[np.int64]) -> None:
-        """Add cells: x (n, parts * G) and the numbers of their predicted types (n,)."""
-        ig = folded(attributions(x, self.weight, self.bias, predicted), self.features)
+    def add(self, x: sp.csr_matrix, predicted: NDArray[np.int64], share: sp.csr_matrix | None = None) -> None:
+        """Add cells: x (n, parts * G) and the numbers of their predicted types (n,).
+
+        share (n, parts * G): how much of each value is the cell's own, where neighbours have a part in it.
+        """
+        whole = attributions(x, self.weight, self.bias, predicted)
+        ig = folded(whole, self.features)
+        carried = ig if share is None else folded(sp.csr_matrix(whole.multiply(share)), self.features)
         self.explained = np.append(self.explained, np.asarray(ig.sum(axis=1)).ravel())
         self.cells += np.bincount(predicted, minlength=len(self.cells))
         of_type = sp.csr_matrix(
             (np.ones(len(predicted)), (predicted, np.arange(len(predicted)))), (len(self.cells), len(predicted))
         )
-        for sums, values in ((self.total, ig.data), (self.positive, np.maximum(ig.data, 0))):
-            part = sp.coo_matrix(of_type @ sp.csr_matrix((values, ig.indices, ig.indptr), ig.shape))
+        spoken = sp.csr_matrix((np.maximum(ig.data, 0), ig.indices, ig.indptr), ig.shape)
+        for sums, values in ((self.total, ig), (self.positive, spoken), (self.own, carried)):
+            part = sp.coo_matrix(of_type @ values)
             sums[part.row, part.col] += part.data
         for k, begin, end in zip(predicted, ig.indptr[:-1], ig.indptr[1:], strict=True):
             values = ig.data[begin:end]
@@ -84,7 +91,7 @@ class Determinants:
 
     def table(self, labels: list[str], features: list[str]) -> pd.DataFrame:
         """Return the features that most often decide for a type: cell_type, rank, feature, frequency,
-        mean_attribution, cells.
+        mean_attribution, own_attribution, cells.
 
         `frequency` is the share of the type's cells in which a feature decides; the first 50 are kept, ties by
         `mean_attribution` over all cells of the type. Types that no cell was given are left out.
@@ -100,6 +107,7 @@ class Determinants:
                         "feature": [features[j] for j in order],
                         "frequency": self.often[k, order] / self.cells[k],
                         "mean_attribution": self.mean(k)[order],
+                        "own_attribution": self.own[k, order] / max(self.cells[k], 1),
                         "cells": self.cells[k],
                     }
                 )

@@ -72,24 +72,36 @@ class Embedded:
     def _prefixes(self, both: Floats) -> list[Floats]:
         return prefixes(both, [d for d, _, _ in self.readouts], self.smoothing, self.neighbours)
 
-    def own_features(self, x: sp.csr_matrix, within: bool, rows: NDArray[np.int64]) -> sp.csr_matrix:
-        """Return what of the cells `rows` of x (n, G) is linear in `maps`, (rows, prefixes * G): their own part.
+    def smoothed_features(
+        self, x: sp.csr_matrix, within: bool, rows: NDArray[np.int64]
+    ) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+        """Return what of the cells `rows` of x (n, G) is linear in `maps`, (rows, prefixes * G), and their own share
+        of each value, the same shape.
 
-        Degrees and row lengths are held fixed; what smoothing takes from neighbours is left out.
+        Degrees, row lengths and the graph are held fixed. The rest is what their neighbours of the query have;
+        what neighbours of the reference add is left out, for their features are no part of a bundle.
         """
-        counts = x[rows][:, : len(self.spectral.weight)]
-        y, embedding = unit_rows(counts, self.spectral.weight), self.spectral.project(counts, within)
+        y = unit_rows(x[:, : len(self.spectral.weight)], self.spectral.weight)
+        y.eliminate_zeros()
+        embedding = self.spectral.place(y, within)
         r = self.spectral.row_scale(y, within)
-        parts = []
+        both, begin = np.concatenate([self.reference, embedding]), len(self.reference)
+        parts, shares = [], []
         for d, _, _ in self.readouts:
-            length = np.maximum(np.linalg.norm(embedding[:, :d], axis=1), 1e-12)
-            scaled = sp.csr_matrix(sp.diags((1 - self.smoothing) * ROW_LENGTH / length * r) @ y)
-            scaled.resize(len(rows), x.shape[1])
-            parts.append(scaled)
-        return sp.csr_matrix(sp.hstack(parts, format="csr"))
+            scale = r * ROW_LENGTH / np.maximum(np.linalg.norm(embedding[:, :d], axis=1), 1e-12)
+            own = value = sp.csr_matrix(sp.diags((1 - self.smoothing) * scale[rows]) @ y[rows])
+            if self.smoothing:
+                near = walk(of_one_length(both[:, :d]), self.neighbours)[begin + rows][:, begin:]
+                value = sp.csr_matrix(own + sp.csr_matrix(near.multiply(self.smoothing * scale)) @ y)
+            share = sp.csr_matrix(own.multiply(value.power(-1)))
+            for part in (value, share):
+                part.resize(len(rows), x.shape[1])
+            parts.append(value)
+            shares.append(share)
+        return sp.csr_matrix(sp.hstack(parts, format="csr")), sp.csr_matrix(sp.hstack(shares, format="csr"))
 
     def maps(self, width: int, own: float) -> tuple[Floats, Floats]:
-        """Return weights (K, prefixes * width) of `own_features` and the bias (K,); own: as of `Ensemble.stacked`."""
+        """Return weights (K, prefixes * width) of `smoothed_features`, bias (K,); own: as of `Ensemble.stacked`."""
         values = self.spectral.values
         directions = self.spectral.directions * (values / (values + own))
         weights, biases = [], []
@@ -139,37 +151,48 @@ class Smoothed:
         Some features are smoothed at a time: memory grows with the cells, not with cells times genes.
         """
         total = np.zeros((x.shape[0], len(self.bias)))
-        for block, smoothed in self._smoothed(x, accessibility):
+        for block, _, smoothed in self._smoothed(x, self._walks(accessibility)):
             total += np.mean([standardised(s) for s in smoothed], axis=0) @ self.weight[:, block].T
         return centred(total + self.bias)
 
-    def _smoothed(
-        self, x: sp.csr_matrix, accessibility: sp.csr_matrix
-    ) -> Iterator[tuple[NDArray[np.int64], list[Floats]]]:
-        """Yield some genes and their smoothed log values over each graph, (n, genes)."""
+    def _walks(self, accessibility: sp.csr_matrix) -> list[sp.csr_matrix]:
         embedding, _ = spectral(accessibility, max(d for d, _ in self.graphs))
-        walks = [walk(embedding[:, :d], k) for d, k in self.graphs]
+        return [walk(embedding[:, :d], k) for d, k in self.graphs]
+
+    def _smoothed(
+        self, x: sp.csr_matrix, walks: list[sp.csr_matrix]
+    ) -> Iterator[tuple[NDArray[np.int64], Floats, list[Floats]]]:
+        """Yield some genes, their values and their smoothed log values over each graph, (n, genes)."""
         columns = sp.csc_matrix(x)
         used = np.flatnonzero(np.abs(self.weight).sum(axis=0) > 0)
         for begin in range(0, len(used), BLOCK):
             block = used[begin : begin + BLOCK]
             values = np.expm1(columns[:, block].toarray().astype(np.float64))
-            yield block, [np.log1p(smooth(values, w, self.smoothing, self.steps)) for w in walks]
+            yield block, values, [np.log1p(smooth(values, w, self.smoothing, self.steps)) for w in walks]
 
-    def own_features(
+    def smoothed_features(
         self, x: sp.csr_matrix, accessibility: sp.csr_matrix, rows: NDArray[np.int64]
-    ) -> tuple[sp.csr_matrix, Floats]:
-        """Return the smoothed genes of the cells `rows`, over their deviation, (rows, G), and the mean of all (G,).
+    ) -> tuple[sp.csr_matrix, sp.csr_matrix, Floats]:
+        """Return the smoothed genes of the cells `rows`, over their deviation, (rows, G), their own share of each
+        value, the same shape, and the mean of all (G,).
 
-        The logits are `weight` times their difference, but for values that are cut at 10 deviations.
+        The logits are `weight` times the difference of values and mean, but for values that are cut at 10 deviations.
+        A cell's own share of a logarithm is its share of the smoothed value.
         """
-        found, mean = np.zeros((len(rows), x.shape[1]), np.float32), np.zeros(x.shape[1])
-        for block, smoothed in self._smoothed(x, accessibility):
-            for s in smoothed:
+        shape = (len(rows), x.shape[1])
+        found, own, mean = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(x.shape[1])
+        walks = self._walks(accessibility)
+        kept = [returning(w, self.smoothing, self.steps, rows) for w in walks]
+        for block, values, smoothed in self._smoothed(x, walks):
+            for s, stays in zip(smoothed, kept, strict=True):
                 scale = np.divide(1, s.std(axis=0), out=np.zeros(len(block)), where=s.std(axis=0) > FLAT)
-                found[:, block] += (s[rows] * scale / len(smoothed)).astype(np.float32)
+                value = s[rows] * scale / len(smoothed)
+                whole = np.expm1(s[rows])
+                share = np.divide(stays[:, None] * values[rows], whole, out=np.zeros_like(whole), where=whole > 0)
+                found[:, block] += value.astype(np.float32)
+                own[:, block] += (share * value).astype(np.float32)
                 mean[block] += s.mean(axis=0) * scale / len(smoothed)
-        return sp.csr_matrix(found), mean
+        return sp.csr_matrix(found), sp.csr_matrix(np.divide(own, found, out=own, where=found > 0)), mean
 
 
 @dataclass(frozen=True)
@@ -267,23 +290,38 @@ class Ensemble:
 
     def linear_in(
         self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool, rows: NDArray[np.int64]
-    ) -> tuple[sp.csr_matrix, NDArray[np.float64]]:
-        """Return all features of the cells `rows` that logits are linear in, (rows, parts * G), and their zero.
+    ) -> tuple[sp.csr_matrix, sp.csr_matrix, Floats]:
+        """Return all features of the cells `rows` that logits are linear in, (rows, parts * G), the cells' own share
+        of each, the same shape, and their zero.
 
-        Its parts are the log-normalised features themselves, and what the members make of a cell's own: smoothed
-        genes over their deviation, or the joint embedding's row by a fixed length and degree. The logits are
-        `stacked` weights times (features - zero), but for what neighbours add (see `own_features`), values that are
-        cut, and how far the cells' degrees are from the typical one.
+        Its parts are the log-normalised features themselves, and what the members make of them: smoothed genes over
+        their deviation, or the joint embedding's row by a fixed length and degree, smoothed. The logits are `stacked`
+        weights times (features - zero), but for what neighbours of the reference add, values that are cut, and how
+        far the cells' degrees are from the typical one.
         """
-        own = sp.csr_matrix(x[rows], dtype=np.float64)
+        plain = sp.csr_matrix(x[rows], dtype=np.float64)
+        ones = sp.csr_matrix((np.ones(plain.nnz), plain.indices, plain.indptr), shape=plain.shape)
+        zero = np.zeros(x.shape[1])
         rest = self.members.rest if self.members else None
         if rest is None:
-            return own, np.zeros(x.shape[1])
+            return plain, ones, zero
         if isinstance(rest, Smoothed):
-            smoothed, mean = rest.own_features(x, x if accessibility is None else accessibility, rows)
-            return sp.csr_matrix(sp.hstack([own, smoothed])), np.r_[np.zeros(x.shape[1]), mean]
-        more = rest.own_features(x, within, rows)
-        return sp.csr_matrix(sp.hstack([own, more])), np.zeros(x.shape[1] + more.shape[1])
+            more, own, mean = rest.smoothed_features(x, x if accessibility is None else accessibility, rows)
+        else:
+            more, own = rest.smoothed_features(x, within, rows)
+            mean = np.zeros(more.shape[1])
+        return (
+            sp.csr_matrix(sp.hstack([plain, more], format="csr")),
+            sp.csr_matrix(sp.hstack([ones, own], format="csr")),
+            np.concatenate([zero, mean]),
+        )
+
+    def spread(self) -> int:
+        """Return how many times a cell's own features `linear_in` may give at most."""
+        rest = self.members.rest if self.members else None
+        if not isinstance(rest, Embedded):
+            return 1
+        return 1 + len(rest.readouts) * (1 + (rest.neighbours if rest.smoothing else 0))
 
     def own_similarity(self, x: sp.csr_matrix, within: bool) -> float:
         """Return r^2 (see `Spectral.project`) of a typical cell of x (n, G); 0 where no embedding was made with it."""
@@ -426,11 +464,29 @@ def nearest_cosine(cells: Floats, others: Floats | None, block: int = 2048) -> F
     return found
 
 
+def returning(w: sp.csr_matrix, share: float, steps: int, rows: NDArray[np.int64]) -> Floats:
+    """Return which part of a cell's own value `smooth` leaves with it, for the cells `rows`, (rows,)."""
+    back = sp.csr_matrix(w.T)[rows]
+    ahead = sp.csr_matrix(sp.identity(w.shape[0], format="csr")[rows])
+    kept = np.full(len(rows), 1 - share if steps else 1.0)
+    for step in range(1, steps + 1):
+        home = np.asarray(ahead.multiply(back).sum(axis=1)).ravel()
+        kept += share**step * (1 - share if step < steps else 1) * home
+        if step < steps:
+            ahead = sp.csr_matrix(ahead @ w)
+    return kept
+
+
+def of_one_length(cells: Floats) -> Floats:
+    """Return embedded cells (n, d), each of the length 5."""
+    return np.asarray(cells * (ROW_LENGTH / np.maximum(np.linalg.norm(cells, axis=1, keepdims=True), 1e-12)))
+
+
 def prefixes(both: Floats, sizes: list[int], smoothing: float, k: int) -> list[Floats]:
     """Return the first d components of embedded cells (n, d), for each d of `sizes`: rows of one length, smoothed."""
     found = []
     for d in sizes:
-        z = both[:, :d] * (ROW_LENGTH / np.maximum(np.linalg.norm(both[:, :d], axis=1, keepdims=True), 1e-12))
+        z = of_one_length(both[:, :d])
         found.append(smooth(z, walk(z, k), smoothing, 1) if smoothing else z)
     return found
 

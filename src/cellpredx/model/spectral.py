@@ -34,7 +34,10 @@ class Spectral:
         With r = d^-1/2, d the row sum of similarities: V = r (y . directions) / (values + r^2) for a cell of the
         embedding itself, whose similarity to itself is left out of A; r (y . directions) / values for another.
         """
-        y = unit_rows(counts, self.weight)
+        return self.place(unit_rows(counts, self.weight), within)
+
+    def place(self, y: sp.csr_matrix, within: bool) -> Floats:
+        """Return the embedding of unit rows y (n, G), (n, d); see `project`."""
         r = self.row_scale(y, within)
         own = r[:, None] ** 2 if within and not self.sampled else 0
         return np.asarray(y @ self.directions) * r[:, None] / (self.values + own) * self.values

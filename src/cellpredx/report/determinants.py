@@ -16,18 +16,25 @@ def _gene(feature: Json) -> str:
     return f"{gene}{where}"
 
 
+def _own(feature: Json) -> str:
+    """Return which share of an attribution comes from the cells' own counts, where neighbours have a part in it."""
+    own, mean = feature.get("own_attribution"), feature["mean_attribution"]
+    return "-" if own is None or own == mean or not mean else percent(own / mean)
+
+
 def _features(determinants: dict[str, list[Json]]) -> Html | None:
     """Return the table of a query's top features; columns that say nothing of any of them are left out."""
     rows = [
         (
-            *(cell_type, feature["feature"], number(feature["mean_attribution"]), percent(feature["frequency"])),
+            *(cell_type, feature["feature"], number(feature["mean_attribution"]), _own(feature)),
+            percent(feature["frequency"]),
             *(percent(feature.get("stability")), number(feature.get("q"), 2), _gene(feature)),
             "yes" if feature.get("is_marker") in (True, "True") else "-",
         )
         for cell_type, features in determinants.items()
         for feature in features[:TOP_FEATURES]
     ]
-    headers = ("Type", "Feature", "Attribution", "Cells", "Stability", "q", "Nearest gene", "Marker")
+    headers = ("Type", "Feature", "Attribution", "Own counts", "Cells", "Stability", "q", "Nearest gene", "Marker")
     return filled_table(headers, rows, 4) if rows else None
 
 
@@ -83,8 +90,9 @@ def determinant_sections(run: Run) -> list[Json]:
     if not pieces:
         return []
     text = (
-        f"The first {TOP_FEATURES} features of each type. Attribution: mean over the type's cells; cells: share of "
-        "them in which the feature is among the 100 strongest. All are in determinants.csv."
+        f"The first {TOP_FEATURES} features of each type. Attribution: mean over the type's cells. Own counts: how "
+        "much of it comes from the cells' own, the rest from their neighbours'. Cells: share of them in which the "
+        "feature is among the 100 strongest. All are in determinants.csv."
     )
     return [
         *_trust(run),

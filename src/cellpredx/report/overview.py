@@ -78,13 +78,18 @@ def _distrust(judged: list[tuple[str, list[Finding]]]) -> Html:
     """Return what is to be distrusted, the worst and the most frequent first, each kind with one remedy."""
     kinds: dict[str, list[tuple[str, Finding]]] = {}
     for name, findings in judged:
-        for topic, finding in {finding.topic: finding for finding in reversed(findings)}.items():
+        first: dict[str, Finding] = {}
+        for finding in findings:
+            first.setdefault(finding.topic, finding)
+        for topic, finding in first.items():
             kinds.setdefault(topic, []).append((name, finding))
     if not kinds:
         return Html("<p>Nothing was found that speaks against these results.</p>")
 
-    def rank(found: list[tuple[str, Finding]]) -> tuple[int, int]:
-        return max(LEVELS.index(finding.level) for _, finding in found), len(found)
+    def rank(found: list[tuple[str, Finding]]) -> tuple[int, bool, int]:
+        # What nothing can be done about is a note.
+        remedied = any(finding.remedy for _, finding in found)
+        return max(LEVELS.index(finding.level) for _, finding in found), remedied, len(found)
 
     items = []
     for topic, found in sorted(kinds.items(), key=lambda kind: rank(kind[1]), reverse=True):

@@ -151,12 +151,18 @@ def _determinants(result: Json) -> list[Finding]:
         for name, values in trust.items()
         if values.get("stability") is not None and values["stability"] < UNSTABLE
     }
-    if not unstable:
-        return []
-    listed = ", ".join(f"{name} ({percent(share)})" for name, share in unstable.items())
-    reason = f"Determinant features change from one training to the next; shared of the top 50: {listed}."
-    remedy = "Rely on features with a stability of 1 in determinants.csv alone, or give these types more cells."
-    return [Finding("warn", "Unstable features", reason, remedy)]
+    found = []
+    if unstable:
+        listed = ", ".join(f"{name} ({percent(share)})" for name, share in unstable.items())
+        reason = f"Determinant features change from one training to the next; shared of the top 50: {listed}."
+        remedy = "Rely on features with a stability of 1 in determinants.csv alone, or give these types more cells."
+        found.append(Finding("warn", "Unstable features", reason, remedy))
+    by_chance = [name for name, values in trust.items() if values.get("significant") == 0]
+    if by_chance:
+        reason = f"No determinant feature weighs more than shuffled labels give (q < 0.05): {', '.join(by_chance)}."
+        remedy = "Read these features as what the model used, not as markers of the type."
+        found.append(Finding("warn", "Features within chance", reason, remedy))
+    return found
 
 
 def judge_sample(sample: Json, counted: list[Json]) -> list[Finding]:
