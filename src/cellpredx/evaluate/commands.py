@@ -79,8 +79,6 @@ def run(args: argparse.Namespace) -> None:
     if unknown_labels:
         said = "1 label says" if unknown_labels == 1 else f"{unknown_labels:,} labels say"
         warnings.append(f"{said} Unknown: no part of the evaluation")
-    if explain:
-        warnings += explain["warnings"]
     agreement = None
     if baselines is not None:
         # Of a very large query they have a sample of the cells.

@@ -137,13 +137,10 @@ def run_explain(args: argparse.Namespace) -> None:
     # Of members that need the whole query, a sample of its cells is explained.
     table = _table(found, model, trust, markers, places).assign(cells=lambda t: given_to[t["cell_type"].map(number)])
     strangers = [name for name in given if name not in number]
-    warnings = []
-    if given and len(strangers) == len(given):
-        warnings.append(f"no type of --markers is one of the model's: {', '.join(strangers[:5])}")
     counts = {"seeds": trust.seeds, "permutations": trust.permutations}
     with together(args.outdir) as out:
         write_csv(table, out / "determinants.csv")
-        told = {"types": types, **counts, "markers_of_other_types": strangers, "warnings": warnings}
+        told = {"types": types, **counts, "markers_of_other_types": strangers}
         write_json(told, out / "explain.json")
         if places.regions is not None:
             write_beds(table, places.regions, out / "determinants_bed")

@@ -120,8 +120,6 @@ def run_train(args: argparse.Namespace) -> None:
     if args.device == "auto" and candidates == [CPU]:
         warnings.append("no GPU was found: trained on the CPU")
     cells = [len(reference.labels), sum(q.counts.shape[0] for q in queries)]
-    if min(cells) < h.batch_size:
-        warnings.append(f"trained on batches of all {min(cells):,} cells, as there are fewer than {h.batch_size}")
 
     fitted, place, tried = first_that_fits(
         candidates,

@@ -48,10 +48,14 @@ def _in_words(run: Run) -> str:
     queries = {result["query"]: result for result in run.results}
     references = run.only_references()
     cells = sum(result["cells"] for result in queries.values())
-    unknown = sum(result["unknown_cells"] for result in queries.values())
+    annotated = sum(result["cells"] for result in run.results)
+    unknown = sum(result["unknown_cells"] for result in run.results)
     sizes = [sample for sample in run.samples if sample["sample"] in queries]
+    # A query of two groups is annotated twice.
+    twice = len(run.results) > len(queries)
+    times = f" in {len(run.results):,} transfers" if twice else ""
     text = [
-        f"{_plural(len(queries), 'query', 'queries')}"
+        f"{_plural(len(queries), 'query', 'queries')}{times}"
         + (f" and {_plural(len(references), 'reference')}" if references else ", with a ready model")
         + f" were read; {_plural(cells, 'cell')} of the queries "
         + ("was annotated." if cells == 1 else "were annotated.")
@@ -61,16 +65,15 @@ def _in_words(run: Run) -> str:
         barcodes, called = sum(s["barcodes"] for s in fragments), sum(s["cells"] for s in fragments)
         text.append(f"Of {_plural(barcodes, 'barcode')} in their fragment files, {called:,} were taken as cells.")
     if cells:
-        typed = cells - unknown
-        text.append(f"{typed:,} cells ({percent(typed / cells)}) got a type, {unknown:,} are Unknown.")
+        typed = annotated - unknown
+        counted = ", each counted in every transfer it is in" if twice else ""
+        text.append(f"{typed:,} cells ({percent(typed / annotated)}) got a type, {unknown:,} are Unknown{counted}.")
     measured = [r["evaluation"] for r in run.results if r["evaluation"] and r["evaluation"]["accuracy"] is not None]
     if measured:
         low, high = min(e["accuracy"] for e in measured), max(e["accuracy"] for e in measured)
         between = percent(low) if len(measured) == 1 else f"between {percent(low)} and {percent(high)}"
-        having = (
-            "The query with labels agrees" if len(measured) == 1 else f"The {len(measured):,} queries with labels agree"
-        )
-        text.append(f"{having} with them in {between} of the cells whose type the reference has.")
+        having = "The query agrees with its" if len(measured) == 1 else f"{len(measured):,} queries agree with their"
+        text.append(f"{having} labels in {between} of the cells whose type the reference has.")
     return "".join(f"<p>{escape(sentence)}</p>" for sentence in text)
 
 
@@ -186,9 +189,11 @@ def step_sections(run: Run) -> list[Json]:
     if table.empty:
         return []
     columns = [name for name in STEPS if table[name].notna().any()]
+    # The queries come first, in the order of the results.
+    names = [*(run.name(result) for result in run.results), *table["sample"][len(run.results) :]]
     rows = [
-        (row["sample"], row["role"], *(number(None if pd.isna(row[name]) else row[name]) for name in columns))
-        for row in table.to_dict("records")
+        (shown, row["role"], *(number(None if pd.isna(row[name]) else row[name]) for name in columns))
+        for shown, row in zip(names, table.to_dict("records"), strict=True)
     ]
     text = (
         "Cells that are left after each step, from the barcodes of the file to the cells that got a type; a dash where "

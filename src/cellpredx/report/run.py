@@ -51,7 +51,19 @@ class Run:
         pair = self.pair(result)
         names = {result["query"], *(pair["references"] if pair else ())}
         samples = [sample for sample in self.samples if sample["sample"] in names]
-        return judge(result, pair, self.trained(result), samples, self.counted)
+        return judge(result, pair, self.trained(result), samples, self.counted) + self._strange_markers(result)
+
+    def _strange_markers(self, result: Json) -> list[Finding]:
+        """Return that no type of --markers is one of any model: one list may serve groups of different tissues."""
+        explained = [one["explain"] for one in self.results if one.get("explain")]
+        own = (result.get("explain") or {}).get("markers_of_other_types") or []
+        matched = any((v.get("hit_rate") or {}).get("markers") for one in explained for v in one["types"].values())
+        if matched or not own:
+            return []
+        reason = f"No type of --markers is one of the model's: {', '.join(own[:5])}."
+        return [
+            Finding("warn", "Marker list", reason, "Name its types as in the reference's labels (after --label_map).")
+        ]
 
     def only_references(self) -> list[tuple[Json, list[Finding]]]:
         """Return the samples that are no query, with what is noteworthy about each."""
