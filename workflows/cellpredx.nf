@@ -15,6 +15,8 @@ include { MERGE_PEAKS      } from '../modules/local/merge_peaks'
 include { MULTIQC          } from '../modules/local/multiqc'
 include { PAIR             } from '../modules/local/pair'
 include { PREDICT          } from '../modules/local/predict'
+include { PREFLIGHT        } from '../modules/local/preflight'
+include { PREFLIGHT_TRAINING } from '../modules/local/preflight_training'
 include { PROTEINS         } from '../modules/local/proteins'
 include { REFERENCE_MARKERS } from '../modules/local/reference_markers'
 include { REPORT           } from '../modules/local/report'
@@ -23,10 +25,11 @@ include { STANDARDISE      } from '../modules/local/standardise'
 include { TRAIN            } from '../modules/local/train'
 include { crossesToGenes ; mistakesOf ; needsOf  } from '../subworkflows/local/plan_matrices'
 include { mistakesText     } from '../subworkflows/local/check_sheet'
+include { engineVersion ; gpuText ; preflightMistakes ; preflightsOf ; siteOf ; siteText } from '../subworkflows/local/check_site'
 
 workflow CELLPREDX {
     take:
-    plan    // map: samples, groups and transfers, as check_sheet plans them
+    plan    // map: samples, groups and transfers, as check_sheet plans them, and the images that are needed
     options // map: every parameter of the schema, resolved
 
     main:
@@ -36,19 +39,34 @@ workflow CELLPREDX {
     def blacklist = options.blacklist ?: []
     def wishes = options + [can_call_peaks: canCallPeaks(options)]
 
-    // The headers of every sample are read before anything else runs.
+    // The headers of every sample are read, and the images and a GPU looked at, before anything else runs.
     ch_samples = channel.fromList(plan.samples.collect { sample -> sampleInput(sample, plan, options) })
     CHECK_INPUTS(ch_samples, options.annotation != null)
+    PREFLIGHT(
+        channel.fromList(preflightsOf(plan.images)).map { images ->
+            'core' in images ? [images, annotation, chrom_sizes, blacklist] : [images, [], [], []]
+        },
+        options.subMap(['genome'])
+    )
+    PREFLIGHT_TRAINING(channel.fromList('torch' in plan.images ? [options.device] : []))
+    ch_preflight = PREFLIGHT.out.json
+        .mix(PREFLIGHT_TRAINING.out.json)
+        .map { images, container, json -> [images, container, new groovy.json.JsonSlurper().parseText(json.text)] }
+        .toList()
+    ch_preflight
+        .map { reports -> groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(siteOf(reports))) + '\n' }
+        .collectFile(name: 'preflight.json', storeDir: "${options.outdir}/pipeline_info")
     ch_found = CHECK_INPUTS.out.json
         .map { _meta, json -> new groovy.json.JsonSlurper().parseText(json.text) }
         .toList()
-        // Of a run that is being stopped, some are missing: its own error is the message.
-        .filter { checks -> checks.size() == plan.samples.size() }
-        .map { checks ->
-            def mistakes = mistakesOf(checks, plan, wishes)
+        .map { checks -> [checks] }
+        .combine(ch_preflight.map { reports -> [reports] })
+        .map { checks, reports ->
+            def mistakes = preflightMistakes(reports) + mistakesOf(checks, plan, wishes)
             if (mistakes) {
                 error(mistakesText(mistakes))
             }
+            log.info(siteText(reports))
             [
                 kinds: checks.collectEntries { check -> [(check.sample): check.kind] },
                 proteins: checks.findAll { check -> check.proteins }.collect { check -> check.sample }.sort()
@@ -322,7 +340,10 @@ workflow CELLPREDX {
         .map { versions -> versions.collect { process, text -> "${process}: ${text}" }.join('\n') + '\n' }
         .collectFile(name: 'versions.yml', storeDir: "${options.outdir}/pipeline_info")
     REPORT(
-        ch_versions.map { versions -> parametersText(options, versions) },
+        ch_versions
+            .map { versions -> [versions] }
+            .combine(ch_preflight.map { reports -> [reports] })
+            .map { versions, reports -> parametersText(options, versions, reports) },
         STANDARDISE.out.json.mix(INGEST_FRAGMENTS.out.json).map { _meta, json -> json }.toSortedList(),
         COUNT_FEATURES.out.json.map { _meta, json -> json }.toSortedList(),
         PAIR.out.json.map { _meta, json -> json }.toSortedList(),
@@ -406,14 +427,15 @@ def scenarioText(meta, pair) {
 }
 
 // What the report says of the run. Paths and text that a user chose reach the task by standard input.
-def parametersText(options, versions) {
+def parametersText(options, versions, reports) {
     def shown = options.findAll { name, value -> value != null && !(name in ['help', 'version']) }.collectEntries { name, value ->
         [(name): value instanceof java.nio.file.Path ? value.toUriString() : value]
     }
     def run = [
         version: workflow.manifest.version,
         nextflow: workflow.nextflow.version.toString(),
-        engine: workflow.containerEngine ?: 'none',
+        engine: workflow.containerEngine ? "${workflow.containerEngine} ${engineVersion()}".toString() : 'none',
+        gpu: gpuText(reports.findResult { _images, _container, found -> found.gpu }),
         profile: workflow.profile,
         packages: versions
     ]
