@@ -7,7 +7,7 @@ include {
     readSheet
     resolveOptions
 } from './subworkflows/local/check_sheet'
-include { imageMistakes ; imagesOf ; imageText } from './subworkflows/local/check_site'
+include { diskMistakes ; imageMistakes ; imagesOf ; imageText ; needOf ; needText } from './subworkflows/local/check_site'
 include { callsPeaks       } from './subworkflows/local/plan_matrices'
 
 workflow {
@@ -28,12 +28,14 @@ workflow {
         def result = planOf(sheet.rows, options)
         def found = checked.mistakes + sheet.mistakes + result.mistakes
         def images = imagesOf(options, !found && callsPeaks(result.plan, options + [can_call_peaks: options.call_peaks == 'auto']))
-        def mistakes = found + imageMistakes(images, options)
+        def need = found ? null : needOf(result.plan, options)
+        def mistakes = found + imageMistakes(images, options) + (need ? diskMistakes(need, options.outdir) : [])
         if (mistakes) {
             removeEmptyTrace(options.outdir)
             error(mistakesText(mistakes))
         }
         log.info(planText(result.plan))
+        log.info(needText(need))
         CELLPREDX(result.plan + [images: images], options)
         workflow.onComplete {
             log.info(completionText(options.outdir, images))

@@ -207,11 +207,12 @@ workflow CELLPREDX {
         .map { _sample, transfer, size, csv -> [groupKey(transfer, size), csv] }
         .groupTuple()
         .map { key, csvs -> [key.target, csvs.sort { csv -> csv.name }] }
-    ch_to_train = PAIR.out.pair
+    ch_joined = PAIR.out.pair
         .filter { meta, _pair -> !meta.bundle }
-        .map { meta, pair -> [meta.id, meta, pair] }
+        .join(ch_described)
+        .map { meta, pair, described -> [meta.id, meta + [size: described.sizes?.reference], pair, described.sizes] }
         .join(ch_reference_labels)
-        .map { _id, meta, pair, csvs -> [meta, pair, csvs] }
+    ch_to_train = ch_joined.map { _id, meta, pair, sizes, csvs -> [meta + [size: trainedSize(sizes, options.max_train_cells)], pair, csvs] }
     TRAIN(
         ch_to_train,
         options.subMap(
@@ -244,7 +245,7 @@ workflow CELLPREDX {
         .groupTuple()
         .map { key, weights -> [key.target, weights.sort(false) { file -> file.name }] }
         .mix(channel.fromList(plan.transfers.findAll { transfer -> !retrainings || transfer.bundle }.collect { transfer -> [transfer.id, []] }))
-    REFERENCE_MARKERS(ch_to_train)
+    REFERENCE_MARKERS(ch_joined.map { _id, meta, pair, _sizes, csvs -> [meta, pair, csvs] })
     ch_reference_markers = REFERENCE_MARKERS.out.csv
         .map { meta, csv -> [meta.id, csv] }
         .mix(channel.fromList(untrained.collect { id -> [id, []] }))
@@ -256,8 +257,10 @@ workflow CELLPREDX {
     ch_queries = PAIR.out.queries
         .join(PAIR.out.graphs)
         .flatMap { meta, files, graphs -> files.collect { file -> [meta, file, graphs.find { graph -> graph.name == file.name } ?: []] } }
-        .map { meta, file, graph ->
-            [meta.id, [id: "${meta.id}/${file.baseName}".toString(), transfer: meta.id, group: meta.group, query: file.baseName], file, graph]
+        .combine(ch_described, by: 0)
+        .map { meta, file, graph, described ->
+            def query = [id: "${meta.id}/${file.baseName}".toString(), transfer: meta.id, group: meta.group, query: file.baseName]
+            [meta.id, query + [size: described.sizes?.queries?.get(file.baseName)], file, graph]
         }
     ch_to_fit = ch_queries
         .combine(ch_bundles, by: 0)
@@ -395,6 +398,18 @@ def pairInput(transfer, needs, files) {
         without_peaks: needs.any { need -> need.without_peaks }
     ]
     return [meta] + ordered + [transfer.bundle ?: []]
+}
+
+// How many cells and stored values a model is trained on: [cells:, values:] of both sides, each of at most so many cells.
+def trainedSize(sizes, most) {
+    def sides = sizes ? [[sizes.reference]] + [sizes.queries.values().toList()] : []
+    def drawn = sides.collect { side ->
+        def cells = side.sum { one -> one.cells }
+        def values = side.sum { one -> one.values }
+        def share = cells > most ? most / cells : 1
+        [cells: (cells * share).toLong(), values: (values * share).toLong()]
+    }
+    return sizes ? [cells: drawn.sum { one -> one.cells }, values: drawn.sum { one -> one.values }] : null
 }
 
 // The trainings that are done again: the model itself is the first of --explain_seeds.

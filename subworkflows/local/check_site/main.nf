@@ -47,6 +47,62 @@ def imageMistakes(images, options) {
     }
 }
 
+// Bytes of a file, or of all files in a folder.
+def bytesOf(path) {
+    return path.isDirectory() ? path.list().sum { name -> bytesOf(path.resolve(name)) } ?: 0 : path.size()
+}
+
+/*
+ * What the run will need, from the sizes of its files alone: memory of its largest task, disk, hours of one core.
+ * The numbers are those of docs/scaling.md, for data of usual depth: they tell a laptop's work from a cluster's.
+ */
+def needOf(plan, options) {
+    def rows = plan.samples.collectMany { sample -> sample.rows }
+    def bytes = { names -> rows.collectMany { row -> names.collect { name -> row[name] } }.findAll { path -> path }.unique().sum { path -> bytesOf(path) } ?: 0 }
+    def fragments = bytes.call(['fragments'])
+    def matrices = bytes.call(['matrix', 'gene_activity', 'proteins'])
+    // Ten bytes a fragment and two a stored value; one fragment in two is in a feature.
+    def values = matrices.intdiv(2) + fragments.intdiv(20)
+    def cells = values.intdiv(1500)
+    def trained = options.model ? 0 : [cells, 2 * options.max_train_cells].min()
+    def again = [options.explain_seeds - 1, 0].max() + options.null_permutations
+    def training = options.model ? 0 : (120 + trained * 0.004) * (1 + again / 3)
+    return [
+        input: fragments + matrices,
+        memory: [2.GB, 1.GB + 25.KB * trained + 60.B * [values, trained * 1500].min(), 1.GB + 1.B * fragments.intdiv(2)].max(),
+        disk: nextflow.util.MemoryUnit.of(500_000_000 + fragments * 2 + matrices * 6),
+        hours: (training + cells * 0.01 + fragments / 2e7) / 3600
+    ]
+}
+
+def needText(need) {
+    def hours = need.hours < 1 ? 'less than an hour' : "${Math.round(need.hours)} hours"
+    return "Estimated from the size of the input (${nextflow.util.MemoryUnit.of(need.input)}): ${need.memory} of memory for the largest task, " +
+        "${need.disk} of disk, ${hours} of one core"
+}
+
+// Too little room for what the run will write; what an earlier run left may be a part of it, which -resume takes up.
+def diskMistakes(need, outdir) {
+    def folders = ['-work-dir': workflow.workDir, '--outdir': outdir ? file(outdir, glob: false) : null]
+    def shares = ['-work-dir': 1, '--outdir': 0.4]
+    return folders.findAll { _name, folder -> folder && folder.fileSystem == java.nio.file.FileSystems.getDefault() && !workflow.resume }.collectMany { name, folder ->
+        def there = [folder.toAbsolutePath()].plus(parentsOf(folder.toAbsolutePath())).find { path -> path.exists() }
+        def free = java.nio.file.Files.getFileStore(there).getUsableSpace()
+        free < need.disk.toBytes() * shares[name]
+            ? [[
+                where: "${name} ${folder}".toString(),
+                what: "${nextflow.util.MemoryUnit.of(free)} are free, and about ${nextflow.util.MemoryUnit.of((need.disk.toBytes() * shares[name]).toLong())} will be written".toString(),
+                remedy: "make room there, or give another folder with ${name}".toString(),
+                site: true
+            ]]
+            : []
+    }
+}
+
+def parentsOf(path) {
+    return path.parent ? [path.parent] + parentsOf(path.parent) : []
+}
+
 // What PREFLIGHT found: [images, container, the content of its file].
 def preflightMistakes(reports) {
     return reports.collectMany { _images, container, found ->
