@@ -42,23 +42,26 @@ workflow CELLPREDX {
     // The headers of every sample are read, and the images and a GPU looked at, before anything else runs.
     ch_samples = channel.fromList(plan.samples.collect { sample -> sampleInput(sample, plan, options) })
     CHECK_INPUTS(ch_samples, options.annotation != null)
+    def looks = preflightsOf(plan.images)
+    def training = 'torch' in plan.images ? [options.device] : []
     PREFLIGHT(
-        channel.fromList(preflightsOf(plan.images)).map { images ->
-            'core' in images ? [images, annotation, chrom_sizes, blacklist] : [images, [], [], []]
-        },
+        channel.fromList(looks).map { images -> 'core' in images ? [images, annotation, chrom_sizes, blacklist] : [images, [], [], []] },
         options.subMap(['genome'])
     )
-    PREFLIGHT_TRAINING(channel.fromList('torch' in plan.images ? [options.device] : []))
+    PREFLIGHT_TRAINING(channel.fromList(training))
+    // Where a task fails, the lists end early: then the engine tells why.
     ch_preflight = PREFLIGHT.out.json
         .mix(PREFLIGHT_TRAINING.out.json)
         .map { images, container, json -> [images, container, new groovy.json.JsonSlurper().parseText(json.text)] }
         .toList()
+        .filter { reports -> reports.size() == looks.size() + training.size() }
     ch_preflight
         .map { reports -> groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(siteOf(reports))) + '\n' }
         .collectFile(name: 'preflight.json', storeDir: "${options.outdir}/pipeline_info")
     ch_found = CHECK_INPUTS.out.json
         .map { _meta, json -> new groovy.json.JsonSlurper().parseText(json.text) }
         .toList()
+        .filter { checks -> checks.size() == plan.samples.size() }
         .map { checks -> [checks] }
         .combine(ch_preflight.map { reports -> [reports] })
         .map { checks, reports ->

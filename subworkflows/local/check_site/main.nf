@@ -159,11 +159,12 @@ def gpuText(gpu) {
 // Why a run ended before its work: an image that could not be started. Null where it was something else.
 def imageText(images) {
     def said = workflow.errorReport ?: ''
-    if (!workflow.containerEngine || !(said =~ /Error executing process > '[^']*PREFLIGHT/)) {
+    // Our own command ends with 1.
+    if (!workflow.containerEngine || workflow.exitStatus == 1 || !(said =~ /Error executing process > '[^']*(PREFLIGHT|CHECK_INPUTS)/)) {
         return null
     }
     def names = images.collect { image -> imageName(image) }.join(', ')
     def gpu = said.contains('PREFLIGHT_TRAINING') ? ' With -profile gpu, docker and podman need the NVIDIA Container Toolkit on the node.' : ''
-    return "An image could not be started: ${workflow.containerEngine} says why above.\n" +
-        "`make images` builds what this run needs (${names}); --registry or --image_dir says where they are.${gpu}"
+    return "An image could not be started: above stands what ${workflow.containerEngine} says.\n" +
+        "`make images` builds what this run needs (${names}); --registry or --image_dir tells where they are.${gpu}"
 }
