@@ -343,6 +343,7 @@ workflow CELLPREDX {
         .toSortedList { a, b -> a.toString() <=> b.toString() }
         .map { rows -> rows.collectEntries { process, versions -> [(process.tokenize(':').last()): versions] } }
     ch_versions
+        .filter { versions -> versions }
         .map { versions -> versions.collect { process, text -> "${process}: ${text}" }.join('\n') + '\n' }
         .collectFile(name: 'versions.yml', storeDir: "${options.outdir}/pipeline_info")
     REPORT(
