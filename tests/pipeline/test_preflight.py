@@ -53,7 +53,7 @@ def test_missing_images_and_a_small_disk_stop_a_run_before_any_task(tmp_path: Pa
     assert lines[:2] == [f"the folder has no cellpredx-{image}-0.1.0.sif" for image in ("report", "torch")]
     assert len(lines) == 4
     assert all("are free, and about" in line for line in lines[2:])
-    assert "docker save cellpredx-torch:0.1.0" in run.said
+    assert f"make images sifs IMAGE_DIR={tmp_path / 'images'}" in run.said
     assert "4 mistakes: nothing was run" in run.said
     assert not run.outdir.exists()
 

@@ -82,7 +82,7 @@ def _unusable(said: str, cuda: str | None) -> UserError:
     else:
         what = f"a GPU was requested, and the task sees no card; the driver is {driver} ({said})"
         remedy = (
-            "on a cluster, ask for a card (Slurm: --gres=gpu:1); in docker and podman, cards are seen by the NVIDIA "
-            "Container Toolkit on the node, in singularity and apptainer by --nv, which -profile gpu gives"
+            "on a cluster, ask for a card (Slurm: --gres=gpu:1); containers see it by the NVIDIA Container Toolkit "
+            "(docker), a CDI specification (podman) or --nv (singularity, apptainer), which -profile gpu gives"
         )
     return UserError(what, None, f"{remedy}; {WITHOUT}")

@@ -16,10 +16,15 @@ def imageName(image) {
     return "cellpredx-${image}:${workflow.manifest.version}".toString()
 }
 
+// Whether tasks run in images: clouds and Kubernetes do so with no engine named.
+def inImages() {
+    return workflow.containerEngine || workflow.session.config.process.executor in ['awsbatch', 'azurebatch', 'google-batch', 'k8s']
+}
+
 // The images that one task each looks at; without containers, all tools are in one place.
 def preflightsOf(images) {
     def own = images.findAll { image -> image != 'torch' }
-    return workflow.containerEngine ? own.collect { image -> [image] } : [['core', 'report']]
+    return inImages() ? own.collect { image -> [image] } : [['core', 'report']]
 }
 
 // What can be told of images before any task. Whether one of a registry or of Docker is there, its first task tells.
@@ -41,7 +46,7 @@ def imageMistakes(images, options) {
         [
             where: 'parameter --image_dir',
             what: "the folder has no ${imageFile(image)}",
-            remedy: "make it: `make images`, `docker save ${imageName(image)} -o ${image}.tar`, `${engine} build ${imageFile(image)} docker-archive:${image}.tar`",
+            remedy: "`make images sifs IMAGE_DIR=${folder}` makes those that are missing, where Docker is; docs/sites.md tells more".toString(),
             site: true
         ]
     }
@@ -106,7 +111,7 @@ def parentsOf(path) {
 // What PREFLIGHT found: [images, container, the content of its file].
 def preflightMistakes(reports) {
     return reports.collectMany { _images, container, found ->
-        def places = [workflow.containerEngine ? "image ${container}" : null, found.node ? "node ${found.node}" : null]
+        def places = [inImages() ? "image ${container}" : null, found.node ? "node ${found.node}" : null]
         def here = found.problems.collect { problem ->
             problem + [where: (places + [problem.where]).findAll { place -> place }.join(', '), site: true]
         }
@@ -134,19 +139,19 @@ def engineVersion() {
 // The same for pipeline_info/preflight.json.
 def siteOf(reports) {
     def run = [cellpredx: workflow.manifest.version, nextflow: workflow.nextflow.version.toString(), engine: workflow.containerEngine, engine_version: engineVersion()]
-    def tasks = reports.collect { images, container, found -> [images: images, container: workflow.containerEngine ? container : null] + found }
+    def tasks = reports.collect { images, container, found -> [images: images, container: inImages() ? container : null] + found }
     return run + [tasks: tasks.sort(false) { one -> one.images.join() }]
 }
 
 // A few lines on where the run is.
 def siteText(reports) {
-    def engine = workflow.containerEngine ? "${workflow.containerEngine} ${engineVersion()}" : 'no containers'
+    def engine = workflow.containerEngine ? "${workflow.containerEngine} ${engineVersion()}" : inImages() ? workflow.session.config.process.executor : 'no containers'
     def names = reports.collectMany { images, _container, _found -> images }.unique().sort()
     def nodes = reports.collect { _images, _container, found -> found.node ?: 'no node' }.unique().sort(false)
     def gpu = reports.findResult { _images, _container, found -> found.gpu }
     def version = workflow.manifest.version
     def lines = [
-        "  Nextflow ${workflow.nextflow.version}, ${engine}; ${workflow.containerEngine ? 'images' : 'tools of'} ${names.join(', ')}: all of version ${version}",
+        "  Nextflow ${workflow.nextflow.version}, ${engine}; ${inImages() ? 'images' : 'tools of'} ${names.join(', ')}: all of version ${version}",
         "  looked at on ${nodes.join(', ')}; ${'torch' in names ? "training on ${gpuText(gpu)}" : 'nothing is trained'}"
     ]
     return "Preflight:\n${lines.join('\n')}"
@@ -164,7 +169,7 @@ def imageText(images) {
         return null
     }
     def names = images.collect { image -> imageName(image) }.join(', ')
-    def gpu = said.contains('PREFLIGHT_TRAINING') ? ' With -profile gpu, docker and podman need the NVIDIA Container Toolkit on the node.' : ''
+    def gpu = said.contains('PREFLIGHT_TRAINING') ? ' With -profile gpu, docker needs the NVIDIA Container Toolkit on the node, and podman a CDI specification.' : ''
     return "An image could not be started: above stands what ${workflow.containerEngine} says.\n" +
         "`make images` builds what this run needs (${names}); --registry or --image_dir tells where they are.${gpu}"
 }
