@@ -108,10 +108,15 @@ def parentsOf(path) {
     return path.parent ? [path.parent] + parentsOf(path.parent) : []
 }
 
+// The node of a task, null where a container has a name of its own.
+def nodeOf(found) {
+    return workflow.containerEngine in ['docker', 'podman'] ? null : found.node
+}
+
 // What PREFLIGHT found: [images, container, the content of its file].
 def preflightMistakes(reports) {
     return reports.collectMany { _images, container, found ->
-        def places = [inImages() ? "image ${container}" : null, found.node ? "node ${found.node}" : null]
+        def places = [inImages() ? "image ${container}" : null, nodeOf(found) ? "node ${nodeOf(found)}" : null]
         def here = found.problems.collect { problem ->
             problem + [where: (places + [problem.where]).findAll { place -> place }.join(', '), site: true]
         }
@@ -127,8 +132,7 @@ def engineVersion() {
     }
     def command = engine == 'charliecloud' ? 'ch-run' : engine
     try {
-        def running = [command, '--version'].execute()
-        def said = "${running.text}\n${running.err.text}".toString().readLines().find { line -> line.trim() } ?: ''
+        def said = new java.lang.ProcessBuilder([command, '--version']).redirectErrorStream(true).start().inputStream.text.trim()
         return said.find(/\d+(\.\d+)+/) ?: said
     }
     catch (java.io.IOException _error) {
@@ -139,7 +143,7 @@ def engineVersion() {
 // The same for pipeline_info/preflight.json.
 def siteOf(reports) {
     def run = [cellpredx: workflow.manifest.version, nextflow: workflow.nextflow.version.toString(), engine: workflow.containerEngine, engine_version: engineVersion()]
-    def tasks = reports.collect { images, container, found -> [images: images, container: inImages() ? container : null] + found }
+    def tasks = reports.collect { images, container, found -> [images: images, container: inImages() ? container : null] + found + [node: nodeOf(found)] }
     return run + [tasks: tasks.sort(false) { one -> one.images.join() }]
 }
 
@@ -147,12 +151,13 @@ def siteOf(reports) {
 def siteText(reports) {
     def engine = workflow.containerEngine ? "${workflow.containerEngine} ${engineVersion()}" : inImages() ? workflow.session.config.process.executor : 'no containers'
     def names = reports.collectMany { images, _container, _found -> images }.unique().sort()
-    def nodes = reports.collect { _images, _container, found -> found.node ?: 'no node' }.unique().sort(false)
+    def nodes = reports.collect { _images, _container, found -> nodeOf(found) }.findAll { node -> node }.unique().sort(false)
     def gpu = reports.findResult { _images, _container, found -> found.gpu }
     def version = workflow.manifest.version
+    def tools = "${inImages() ? 'images' : 'tools of'} ${names.join(', ')}"
     def lines = [
-        "  Nextflow ${workflow.nextflow.version}, ${engine}; ${inImages() ? 'images' : 'tools of'} ${names.join(', ')}: all of version ${version}",
-        "  looked at on ${nodes.join(', ')}; ${'torch' in names ? "training on ${gpuText(gpu)}" : 'nothing is trained'}"
+        "  Nextflow ${workflow.nextflow.version}, ${engine}; ${tools}: all of version ${version}",
+        "  ${'torch' in names ? "training on ${gpuText(gpu)}" : 'nothing is trained'}${nodes ? "; looked at on ${nodes.join(', ')}" : ''}"
     ]
     return "Preflight:\n${lines.join('\n')}"
 }
