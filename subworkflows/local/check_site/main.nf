@@ -62,27 +62,30 @@ def bytesOf(path) {
  * The numbers are those of docs/scaling.md, for data of usual depth: they tell a laptop's work from a cluster's.
  */
 def needOf(plan, options) {
-    def rows = plan.samples.collectMany { sample -> sample.rows }
-    def bytes = { names -> rows.collectMany { row -> names.collect { name -> row[name] } }.findAll { path -> path }.unique().sum { path -> bytesOf(path) } ?: 0 }
-    def fragments = bytes.call(['fragments'])
-    def matrices = bytes.call(['matrix', 'gene_activity', 'proteins'])
+    def bytes = { samples, names ->
+        samples.collectMany { sample -> sample.rows }.collectMany { row -> names.collect { name -> row[name] } }
+            .findAll { path -> path }.unique().sum { path -> bytesOf(path) } ?: 0
+    }
+    def fragments = bytes.call(plan.samples, ['fragments'])
+    def matrices = bytes.call(plan.samples, ['matrix', 'gene_activity', 'proteins'])
+    def largest = plan.samples.collect { sample -> bytes.call([sample], ['fragments']) }.max()
     // Ten bytes a fragment and two a stored value; one fragment in two is in a feature.
-    def values = matrices.intdiv(2) + fragments.intdiv(20)
+    def values = (matrices.intdiv(2) + fragments.intdiv(20)).intdiv(plan.transfers.size())
     def cells = values.intdiv(1500)
-    def trained = options.model ? 0 : [cells, 2 * options.max_train_cells].min()
     def again = [options.explain_seeds - 1, 0].max() + options.null_permutations
-    def training = options.model ? 0 : (120 + trained * 0.004) * (1 + again / 3)
+    def across = options.preset != 'tuned' && plan.transfers.any { one -> one.reference_modality != one.query_modality }
+    def training = options.model ? 0 : ((across ? 600 : 20) + [cells, 2 * options.max_train_cells].min() * 0.004) * (1 + again / 3)
     return [
         input: fragments + matrices,
-        memory: [2.GB, 1.GB + 25.KB * trained + 60.B * [values, trained * 1500].min(), 1.GB + 1.B * fragments.intdiv(2)].max(),
+        memory: [6.GB, 1.GB + 50.KB * cells + 60.B * values, 1.GB + 1.B * largest.intdiv(2)].max(),
         disk: nextflow.util.MemoryUnit.of(500_000_000 + fragments * 2 + matrices * 6),
-        hours: (training + cells * 0.01 + fragments / 2e7) / 3600
+        hours: (training * plan.transfers.size() + cells * plan.transfers.size() * 0.01 + fragments / 2e7) / 3600
     ]
 }
 
 def needText(need) {
-    def hours = need.hours < 1 ? 'less than an hour' : "${Math.round(need.hours)} hours"
-    return "Estimated from the size of the input (${nextflow.util.MemoryUnit.of(need.input)}): ${need.memory} of memory for the largest task, " +
+    def hours = need.hours < 1 ? 'less than an hour' : "about ${Math.round(need.hours)} h"
+    return "Estimated from the size of the input (${nextflow.util.MemoryUnit.of(need.input)}): up to ${need.memory} of memory a task, " +
         "${need.disk} of disk, ${hours} of one core"
 }
 
