@@ -7,6 +7,8 @@ include {
     readSheet
     resolveOptions
 } from './subworkflows/local/check_sheet'
+include { diskMistakes ; imageMistakes ; imagesOf ; imageText ; needOf ; needText } from './subworkflows/local/check_site'
+include { callsPeaks       } from './subworkflows/local/plan_matrices'
 
 workflow {
     main:
@@ -24,15 +26,19 @@ workflow {
         def columns = readSchema("${projectDir}/assets/schema_input.json")
         def sheet = options.input ? readSheet(options.input, columns) : [rows: [], mistakes: []]
         def result = planOf(sheet.rows, options)
-        def mistakes = checked.mistakes + sheet.mistakes + result.mistakes
+        def found = checked.mistakes + sheet.mistakes + result.mistakes
+        def images = imagesOf(options, !found && callsPeaks(result.plan, options + [can_call_peaks: options.call_peaks == 'auto']))
+        def need = found ? null : needOf(result.plan, options)
+        def mistakes = found + imageMistakes(images, options) + (need ? diskMistakes(need, options.outdir) : [])
         if (mistakes) {
             removeEmptyTrace(options.outdir)
             error(mistakesText(mistakes))
         }
         log.info(planText(result.plan))
-        CELLPREDX(result.plan, options)
+        log.info(needText(need))
+        CELLPREDX(result.plan + [images: images], options)
         workflow.onComplete {
-            log.info(completionText(options.outdir))
+            log.info(completionText(options.outdir, images))
         }
     }
 }
@@ -45,10 +51,11 @@ def planText(plan) {
     return "Transfers:\n${lines.join('\n')}"
 }
 
-def completionText(outdir) {
+def completionText(outdir, images) {
+    def stopped = 'Stopped. Once the cause is repaired, the same command with -resume goes on from here.'
     return workflow.success
         ? "The report: ${outdir}/multiqc/multiqc_report.html"
-        : 'Stopped. Once the cause is repaired, the same command with -resume goes on from here.'
+        : [imageText(images), stopped].findAll { text -> text }.join('\n')
 }
 
 // The engine opens its trace before the sheet is read; a refused sheet leaves nothing behind.

@@ -15,6 +15,8 @@ include { MERGE_PEAKS      } from '../modules/local/merge_peaks'
 include { MULTIQC          } from '../modules/local/multiqc'
 include { PAIR             } from '../modules/local/pair'
 include { PREDICT          } from '../modules/local/predict'
+include { PREFLIGHT        } from '../modules/local/preflight'
+include { PREFLIGHT_TRAINING } from '../modules/local/preflight_training'
 include { PROTEINS         } from '../modules/local/proteins'
 include { REFERENCE_MARKERS } from '../modules/local/reference_markers'
 include { REPORT           } from '../modules/local/report'
@@ -23,10 +25,11 @@ include { STANDARDISE      } from '../modules/local/standardise'
 include { TRAIN            } from '../modules/local/train'
 include { crossesToGenes ; mistakesOf ; needsOf  } from '../subworkflows/local/plan_matrices'
 include { mistakesText     } from '../subworkflows/local/check_sheet'
+include { engineVersion ; gpuText ; preflightMistakes ; preflightsOf ; siteOf ; siteText } from '../subworkflows/local/check_site'
 
 workflow CELLPREDX {
     take:
-    plan    // map: samples, groups and transfers, as check_sheet plans them
+    plan    // map: samples, groups and transfers, as check_sheet plans them, and the images that are needed
     options // map: every parameter of the schema, resolved
 
     main:
@@ -36,19 +39,37 @@ workflow CELLPREDX {
     def blacklist = options.blacklist ?: []
     def wishes = options + [can_call_peaks: canCallPeaks(options)]
 
-    // The headers of every sample are read before anything else runs.
+    // The headers of every sample are read, and the images and a GPU looked at, before anything else runs.
     ch_samples = channel.fromList(plan.samples.collect { sample -> sampleInput(sample, plan, options) })
     CHECK_INPUTS(ch_samples, options.annotation != null)
+    def looks = preflightsOf(plan.images)
+    def training = 'torch' in plan.images ? [options.device] : []
+    PREFLIGHT(
+        channel.fromList(looks).map { images -> 'core' in images ? [images, annotation, chrom_sizes, blacklist] : [images, [], [], []] },
+        options.subMap(['genome'])
+    )
+    PREFLIGHT_TRAINING(channel.fromList(training))
+    // Where a task fails, the lists end early: then the engine tells why.
+    ch_preflight = PREFLIGHT.out.json
+        .mix(PREFLIGHT_TRAINING.out.json)
+        .map { images, container, json -> [images, container, new groovy.json.JsonSlurper().parseText(json.text)] }
+        .toList()
+        .filter { reports -> reports.size() == looks.size() + training.size() }
+    ch_preflight
+        .map { reports -> groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(siteOf(reports))) + '\n' }
+        .collectFile(name: 'preflight.json', storeDir: "${options.outdir}/pipeline_info")
     ch_found = CHECK_INPUTS.out.json
         .map { _meta, json -> new groovy.json.JsonSlurper().parseText(json.text) }
         .toList()
-        // Of a run that is being stopped, some are missing: its own error is the message.
         .filter { checks -> checks.size() == plan.samples.size() }
-        .map { checks ->
-            def mistakes = mistakesOf(checks, plan, wishes)
+        .map { checks -> [checks] }
+        .combine(ch_preflight.map { reports -> [reports] })
+        .map { checks, reports ->
+            def mistakes = preflightMistakes(reports) + mistakesOf(checks, plan, wishes)
             if (mistakes) {
                 error(mistakesText(mistakes))
             }
+            log.info(siteText(reports))
             [
                 kinds: checks.collectEntries { check -> [(check.sample): check.kind] },
                 proteins: checks.findAll { check -> check.proteins }.collect { check -> check.sample }.sort()
@@ -189,11 +210,12 @@ workflow CELLPREDX {
         .map { _sample, transfer, size, csv -> [groupKey(transfer, size), csv] }
         .groupTuple()
         .map { key, csvs -> [key.target, csvs.sort { csv -> csv.name }] }
-    ch_to_train = PAIR.out.pair
+    ch_joined = PAIR.out.pair
         .filter { meta, _pair -> !meta.bundle }
-        .map { meta, pair -> [meta.id, meta, pair] }
+        .join(ch_described)
+        .map { meta, pair, described -> [meta.id, meta + [size: described.sizes?.reference], pair, described.sizes] }
         .join(ch_reference_labels)
-        .map { _id, meta, pair, csvs -> [meta, pair, csvs] }
+    ch_to_train = ch_joined.map { _id, meta, pair, sizes, csvs -> [meta + [size: trainedSize(sizes, options.max_train_cells)], pair, csvs] }
     TRAIN(
         ch_to_train,
         options.subMap(
@@ -226,7 +248,7 @@ workflow CELLPREDX {
         .groupTuple()
         .map { key, weights -> [key.target, weights.sort(false) { file -> file.name }] }
         .mix(channel.fromList(plan.transfers.findAll { transfer -> !retrainings || transfer.bundle }.collect { transfer -> [transfer.id, []] }))
-    REFERENCE_MARKERS(ch_to_train)
+    REFERENCE_MARKERS(ch_joined.map { _id, meta, pair, _sizes, csvs -> [meta, pair, csvs] })
     ch_reference_markers = REFERENCE_MARKERS.out.csv
         .map { meta, csv -> [meta.id, csv] }
         .mix(channel.fromList(untrained.collect { id -> [id, []] }))
@@ -238,8 +260,10 @@ workflow CELLPREDX {
     ch_queries = PAIR.out.queries
         .join(PAIR.out.graphs)
         .flatMap { meta, files, graphs -> files.collect { file -> [meta, file, graphs.find { graph -> graph.name == file.name } ?: []] } }
-        .map { meta, file, graph ->
-            [meta.id, [id: "${meta.id}/${file.baseName}".toString(), transfer: meta.id, group: meta.group, query: file.baseName], file, graph]
+        .combine(ch_described, by: 0)
+        .map { meta, file, graph, described ->
+            def query = [id: "${meta.id}/${file.baseName}".toString(), transfer: meta.id, group: meta.group, query: file.baseName]
+            [meta.id, query + [size: described.sizes?.queries?.get(file.baseName)], file, graph]
         }
     ch_to_fit = ch_queries
         .combine(ch_bundles, by: 0)
@@ -319,10 +343,14 @@ workflow CELLPREDX {
         .toSortedList { a, b -> a.toString() <=> b.toString() }
         .map { rows -> rows.collectEntries { process, versions -> [(process.tokenize(':').last()): versions] } }
     ch_versions
+        .filter { versions -> versions }
         .map { versions -> versions.collect { process, text -> "${process}: ${text}" }.join('\n') + '\n' }
         .collectFile(name: 'versions.yml', storeDir: "${options.outdir}/pipeline_info")
     REPORT(
-        ch_versions.map { versions -> parametersText(options, versions) },
+        ch_versions
+            .map { versions -> [versions] }
+            .combine(ch_preflight.map { reports -> [reports] })
+            .map { versions, reports -> parametersText(options, versions, reports) },
         STANDARDISE.out.json.mix(INGEST_FRAGMENTS.out.json).map { _meta, json -> json }.toSortedList(),
         COUNT_FEATURES.out.json.map { _meta, json -> json }.toSortedList(),
         PAIR.out.json.map { _meta, json -> json }.toSortedList(),
@@ -376,6 +404,18 @@ def pairInput(transfer, needs, files) {
     return [meta] + ordered + [transfer.bundle ?: []]
 }
 
+// How many cells and stored values a model is trained on: [cells:, values:] of both sides, each of at most so many cells.
+def trainedSize(sizes, most) {
+    def sides = sizes ? [[sizes.reference]] + [sizes.queries.values().toList()] : []
+    def drawn = sides.collect { side ->
+        def cells = side.sum { one -> one.cells }
+        def values = side.sum { one -> one.values }
+        def share = cells > most ? most / cells : 1
+        [cells: (cells * share).toLong(), values: (values * share).toLong()]
+    }
+    return sizes ? [cells: drawn.sum { one -> one.cells }, values: drawn.sum { one -> one.values }] : null
+}
+
 // The trainings that are done again: the model itself is the first of --explain_seeds.
 def retrainingsOf(options) {
     def others = (0..<options.explain_seeds.intValue()).toList().drop(1).collect { number -> options.seed + number }
@@ -406,14 +446,15 @@ def scenarioText(meta, pair) {
 }
 
 // What the report says of the run. Paths and text that a user chose reach the task by standard input.
-def parametersText(options, versions) {
+def parametersText(options, versions, reports) {
     def shown = options.findAll { name, value -> value != null && !(name in ['help', 'version']) }.collectEntries { name, value ->
         [(name): value instanceof java.nio.file.Path ? value.toUriString() : value]
     }
     def run = [
         version: workflow.manifest.version,
         nextflow: workflow.nextflow.version.toString(),
-        engine: workflow.containerEngine ?: 'none',
+        engine: workflow.containerEngine ? "${workflow.containerEngine} ${engineVersion()}".toString() : 'none',
+        gpu: gpuText(reports.findResult { _images, _container, found -> found.gpu }),
         profile: workflow.profile,
         packages: versions
     ]

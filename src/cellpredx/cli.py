@@ -10,7 +10,18 @@ from cellpredx import __version__
 from cellpredx.core.errors import UserError
 
 STAGES = (
-    *("samplesheet", "fragments", "matrix", "reference", "model", "baselines", "explain", "evaluate", "report"),
+    *(
+        "preflight",
+        "samplesheet",
+        "fragments",
+        "matrix",
+        "reference",
+        "model",
+        "baselines",
+        "explain",
+        "evaluate",
+        "report",
+    ),
     "simulate",
 )
 

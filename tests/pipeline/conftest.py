@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# What looks at every run's site anew.
+PREFLIGHT = {"PREFLIGHT", "PREFLIGHT_TRAINING"}
 ENGINE = os.environ.get("NEXTFLOW") or shutil.which("nextflow")
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pysam
 import pytest
 
-from tests.pipeline.conftest import ENGINE, ROOT, run_pipeline
+from tests.pipeline.conftest import ENGINE, PREFLIGHT, ROOT, run_pipeline
 
 COLUMNS = "sample,role,modality,library,fragments,matrix,gene_activity,peaks,barcodes,labels,batch,group"
 NOISE = ("Caused by", "-- Check script", "Exception", "\tat ", ".nextflow.log")
@@ -386,7 +386,7 @@ def test_mistakes_in_files_are_told_at_once_with_the_lines_of_the_sheet(tmp_path
         assert what in told[where][0], told[where]
         assert told[where][1]
     assert "with `-1` after them, 16 of 16 would match" in told["6: cells.txt"][1]
-    assert {task["name"].split(" ")[0].split(":")[-1] for task in run.tasks()} == {"CHECK_INPUTS"}
+    assert {task["name"].split(" ")[0].split(":")[-1] for task in run.tasks()} == {"CHECK_INPUTS", *PREFLIGHT}
     assert not (run.outdir / "samples").exists()
 
 

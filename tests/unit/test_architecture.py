@@ -12,7 +12,18 @@ import cellpredx
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "cellpredx"
-ORDER = ("samplesheet", "fragments", "matrix", "reference", "model", "baselines", "explain", "evaluate", "report")
+ORDER = (
+    "preflight",
+    "samplesheet",
+    "fragments",
+    "matrix",
+    "reference",
+    "model",
+    "baselines",
+    "explain",
+    "evaluate",
+    "report",
+)
 MODULES = sorted(PACKAGE.rglob("*.py"))
 MODEL = [
     path
@@ -76,7 +87,7 @@ def test_the_version_is_one() -> None:
     assert manifest is not None
     assert command is not None
     assert make is not None
-    assert len(tags) == 10
+    assert len(tags) == 12
     assert {manifest[1], command[1], make[1], cellpredx.__version__, *tags} == {project}
 
 

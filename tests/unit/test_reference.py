@@ -358,6 +358,12 @@ def test_pair_writes_what_the_report_reads(tmp_path: Path, run_verb: Callable[..
     assert pair["scenario"] == "matched"
     assert pair["chosen"] == "auto"
     assert (pair["shared_features"], pair["reference_features"], pair["query_features"]) == (2, 3, 4)
+    stored = {
+        part: ad.read_h5ad(tmp_path / "pair" / path)
+        for part, path in (("r", "reference.h5ad"), ("q", "queries/q.h5ad"))
+    }
+    sizes = {part: {"cells": matrix.n_obs, "values": matrix.X.nnz} for part, matrix in stored.items()}
+    assert pair["sizes"] == {"reference": sizes["r"], "queries": {"q": sizes["q"]}}
     assert "no peaks were given" in pair["warnings"][-1]
     ordered = ad.read_h5ad(tmp_path / "pair" / "graphs" / "q.h5ad")
     assert list(ordered.obs_names) == ["rc0", "rc1", "x"]

@@ -2,6 +2,7 @@ process EXPLAIN {
     tag "${meta.transfer}: ${meta.query}"
     label 'process_medium'
     label 'image_core'
+    ext need: { meta.size ? 1.GB + 20.KB * meta.size.cells + 60.B * meta.size.values : null }
     publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}"
 
     input:

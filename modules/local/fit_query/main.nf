@@ -2,6 +2,7 @@ process FIT_QUERY {
     tag "${meta.transfer}: ${meta.query}"
     label 'process_medium'
     label 'image_core'
+    ext need: { meta.size ? 1.GB + 50.KB * meta.size.cells + 60.B * meta.size.values : null }
     publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", pattern: 'domain_gap.json'
 
     input:

@@ -2,6 +2,7 @@ process PREDICT {
     tag "${meta.transfer}: ${meta.query}, from cell ${begin}"
     label 'process_medium'
     label 'image_core'
+    ext need: { meta.size ? 1.GB + 60.B * meta.size.values.intdiv([1, meta.size.cells.intdiv(cells)].max()) : null }
 
     input:
     tuple val(meta), path(query), path(bundle, stageAs: 'bundle'), path(fit), val(begin)

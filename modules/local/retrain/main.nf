@@ -3,6 +3,7 @@ process RETRAIN {
     label 'process_high'
     label 'process_gpu'
     label 'image_torch'
+    ext need: { meta.size ? 1.GB + 40.KB * meta.size.cells + 60.B * meta.size.values : null }
 
     input:
     tuple val(meta), path(pair), path(labels), val(again)

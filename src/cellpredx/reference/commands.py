@@ -127,22 +127,36 @@ def run_pair(args: argparse.Namespace) -> None:
         within = bool(references) and reference_modality == query_modality
         known: list[NDArray[np.void]] = []
 
-        def seen(source: Iterator[sp.csr_matrix], marks: list[NDArray[np.void]]) -> Iterator[sp.csr_matrix]:
+        def seen(
+            source: Iterator[sp.csr_matrix], marks: list[NDArray[np.void]], size: dict[str, int]
+        ) -> Iterator[sp.csr_matrix]:
             for block in source:
+                size["cells"] += block.shape[0]
+                size["values"] += block.nnz
                 if within:
                     marks.append(fingerprints(block))
                 yield block
 
+        size_of_reference = {"cells": 0, "values": 0}
+        sizes = {sample: {"cells": 0, "values": 0} for sample in queries}
         with atomic(args.outdir) as part:
             if references:
-                parts = (seen(blocks(sample, matrix), known) for sample, matrix in references.items())
+                parts = (
+                    seen(blocks(sample, matrix), known, size_of_reference) for sample, matrix in references.items()
+                )
                 cells = pd.concat([stacked(sample, matrix.obs) for sample, matrix in references.items()])
                 about = {**next(iter(references.values())).about, **extra}
                 write_blocks(part / "reference.h5ad", chain.from_iterable(parts), cells, features, about)
             for sample, matrix in queries.items():
                 path = part / "queries" / f"{sample}.h5ad"
                 own: list[NDArray[np.void]] = []
-                write_blocks(path, seen(blocks(sample, matrix), own), matrix.obs, features, {**matrix.about, **extra})
+                write_blocks(
+                    path,
+                    seen(blocks(sample, matrix), own, sizes[sample]),
+                    matrix.obs,
+                    features,
+                    {**matrix.about, **extra},
+                )
                 if known and own:
                     refuse_same_cells(np.concatenate(known), np.concatenate(own), sample, matrix.obs.index)
             for path in args.graphs:
@@ -165,6 +179,7 @@ def run_pair(args: argparse.Namespace) -> None:
                     "reference_features": pair.reference_features,
                     "query_features": pair.query_features,
                     "proteins": len(proteins.names),
+                    "sizes": {"reference": size_of_reference, "queries": sizes},
                     "joined_by": pair.joined_by,
                     "peak_source": args.peak_source,
                     "warnings": [*warnings, *([NO_PEAKS] if args.without_peaks else [])],

@@ -6,7 +6,10 @@ from cellpredx.report.content import NAMED, Html, Json, escape, html_section, ht
 from cellpredx.report.run import Run
 from cellpredx.report.transfer import JOINS, SCENARIOS
 
-VERSIONS = {"version": "cellpredx", "nextflow": "Nextflow", "engine": "Container engine", "profile": "Profile"}
+VERSIONS = {
+    **{"version": "cellpredx", "nextflow": "Nextflow", "engine": "Container engine", "gpu": "Training on"},
+    "profile": "Profile",
+}
 BASELINES = {
     "logistic_regression": "multinomial logistic regression (L2, C by cross-validation on the reference)",
     "nearest_neighbours": "the 15 nearest neighbours (cosine, 50 joint principal components)",

@@ -30,7 +30,8 @@ def mistakesText(mistakes) {
     def sorted = mistakes.sort(false) { one -> (one.where.find(/(?<=, lines? )\d+/) ?: '0').toInteger() }
     def texts = sorted.collect { one -> "ERROR: ${one.what}\n  where:  ${one.where}\n  remedy: ${one.remedy}" }
     def count = mistakes.size() == 1 ? '1 mistake' : "${mistakes.size()} mistakes"
-    return "${texts.join('\n\n')}\n\n${count} in the input: nothing was run"
+    def within = mistakes.any { one -> one.site } ? '' : ' in the input'
+    return "${texts.join('\n\n')}\n\n${count}${within}: nothing was run"
 }
 
 /*

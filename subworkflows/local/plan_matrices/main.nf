@@ -151,3 +151,11 @@ def needsOf(transfer, kinds, plan, options) {
     def all = needs + proteins
     return all.collect { need -> need + [parts: all.size()] }
 }
+
+// Whether peaks will be called, as far as the sheet tells: a matrix of ATAC is taken as one of peaks.
+def callsPeaks(plan, options) {
+    def kinds = plan.samples.collectEntries { sample ->
+        [(sample.id): sample.rows.any { row -> row.fragments } ? 'fragments' : sample.modality == 'rna' ? 'genes' : 'peaks']
+    }
+    return plan.transfers.any { transfer -> needsOf(transfer, kinds, plan, options).any { need -> need.peaks.called } }
+}

@@ -1,0 +1,183 @@
+/*
+ * What the run needs of the machines that it runs on: images, disk, memory and time. Plain functions on plain data.
+ */
+
+// The images that a run will use.
+def imagesOf(options, callsPeaks) {
+    def training = options.model ? [] : ['torch'] + (options.baselines == 'none' ? [] : ['baselines'])
+    return ['core', 'report'] + (callsPeaks ? ['peaks'] : []) + training
+}
+
+def imageFile(image) {
+    return "cellpredx-${image}-${workflow.manifest.version}.sif".toString()
+}
+
+def imageName(image) {
+    return "cellpredx-${image}:${workflow.manifest.version}".toString()
+}
+
+// Whether tasks run in images: clouds and Kubernetes do so with no engine named.
+def inImages() {
+    return workflow.containerEngine || workflow.session.config.process.executor in ['awsbatch', 'azurebatch', 'google-batch', 'k8s']
+}
+
+// The images that one task each looks at; without containers, all tools are in one place.
+def preflightsOf(images) {
+    def own = images.findAll { image -> image != 'torch' }
+    return inImages() ? own.collect { image -> [image] } : [['core', 'report']]
+}
+
+// What can be told of images before any task. Whether one of a registry or of Docker is there, its first task tells.
+def imageMistakes(images, options) {
+    def engine = workflow.containerEngine
+    if (!options.image_dir) {
+        return []
+    }
+    if (!engine || engine in ['docker', 'podman']) {
+        return [[
+            where: 'parameter --image_dir',
+            what: engine ? "a folder of .sif files is given, and ${engine} cannot run them" : 'images are given, and -profile names nothing that runs them',
+            remedy: 'add singularity or apptainer to -profile, or leave --image_dir out',
+            site: true
+        ]]
+    }
+    def folder = file(options.image_dir, glob: false)
+    return images.findAll { image -> !folder.resolve(imageFile(image)).exists() }.collect { image ->
+        [
+            where: 'parameter --image_dir',
+            what: "the folder has no ${imageFile(image)}",
+            remedy: "`make images sifs IMAGE_DIR=${folder}` makes those that are missing, where Docker is; docs/sites.md tells more".toString(),
+            site: true
+        ]
+    }
+}
+
+// Bytes of a file, or of all files in a folder.
+def bytesOf(path) {
+    return path.isDirectory() ? path.list().sum { name -> bytesOf(path.resolve(name)) } ?: 0 : path.size()
+}
+
+/*
+ * What the run will need, from the sizes of its files alone: memory of its largest task, disk, hours of one core.
+ * The numbers are those of docs/scaling.md, for data of usual depth: they tell a laptop's work from a cluster's.
+ */
+def needOf(plan, options) {
+    def bytes = { samples, names ->
+        samples.collectMany { sample -> sample.rows }.collectMany { row -> names.collect { name -> row[name] } }
+            .findAll { path -> path }.unique().sum { path -> bytesOf(path) } ?: 0
+    }
+    def fragments = bytes.call(plan.samples, ['fragments'])
+    def matrices = bytes.call(plan.samples, ['matrix', 'gene_activity', 'proteins'])
+    def largest = plan.samples.collect { sample -> bytes.call([sample], ['fragments']) }.max()
+    // Ten bytes a fragment and two a stored value; one fragment in two is in a feature.
+    def values = (matrices.intdiv(2) + fragments.intdiv(20)).intdiv(plan.transfers.size())
+    def cells = values.intdiv(1500)
+    def again = [options.explain_seeds - 1, 0].max() + options.null_permutations
+    def across = options.preset != 'tuned' && plan.transfers.any { one -> one.reference_modality != one.query_modality }
+    def training = options.model ? 0 : ((across ? 600 : 20) + [cells, 2 * options.max_train_cells].min() * 0.004) * (1 + again / 3)
+    return [
+        input: fragments + matrices,
+        memory: [6.GB, 1.GB + 50.KB * cells + 60.B * values, 1.GB + 1.B * largest.intdiv(2)].max(),
+        disk: nextflow.util.MemoryUnit.of(500_000_000 + fragments * 2 + matrices * 6),
+        hours: (training * plan.transfers.size() + cells * plan.transfers.size() * 0.01 + fragments / 2e7) / 3600
+    ]
+}
+
+def needText(need) {
+    def hours = need.hours < 1 ? 'less than an hour' : "about ${Math.round(need.hours)} h"
+    return "Estimated from the size of the input (${nextflow.util.MemoryUnit.of(need.input)}): up to ${need.memory} of memory a task, " +
+        "${need.disk} of disk, ${hours} of one core"
+}
+
+// Too little room for what the run will write; what an earlier run left may be a part of it, which -resume takes up.
+def diskMistakes(need, outdir) {
+    def folders = ['-work-dir': workflow.workDir, '--outdir': outdir ? file(outdir, glob: false) : null]
+    def shares = ['-work-dir': 1, '--outdir': 0.4]
+    return folders.findAll { _name, folder -> folder && folder.fileSystem == java.nio.file.FileSystems.getDefault() && !workflow.resume }.collectMany { name, folder ->
+        def there = [folder.toAbsolutePath()].plus(parentsOf(folder.toAbsolutePath())).find { path -> path.exists() }
+        def free = java.nio.file.Files.getFileStore(there).getUsableSpace()
+        free < need.disk.toBytes() * shares[name]
+            ? [[
+                where: "${name} ${folder}".toString(),
+                what: "${nextflow.util.MemoryUnit.of(free)} are free, and about ${nextflow.util.MemoryUnit.of((need.disk.toBytes() * shares[name]).toLong())} will be written".toString(),
+                remedy: "make room there, or give another folder with ${name}".toString(),
+                site: true
+            ]]
+            : []
+    }
+}
+
+def parentsOf(path) {
+    return path.parent ? [path.parent] + parentsOf(path.parent) : []
+}
+
+// The node of a task, null where a container has a name of its own.
+def nodeOf(found) {
+    return workflow.containerEngine in ['docker', 'podman'] ? null : found.node
+}
+
+// What PREFLIGHT found: [images, container, the content of its file].
+def preflightMistakes(reports) {
+    return reports.collectMany { _images, container, found ->
+        def places = [inImages() ? "image ${container}" : null, nodeOf(found) ? "node ${nodeOf(found)}" : null]
+        def here = found.problems.collect { problem ->
+            problem + [where: (places + [problem.where]).findAll { place -> place }.join(', '), site: true]
+        }
+        here + (found.reference_problems ?: []).collect { problem -> problem + [where: problem.where ?: 'reference files'] }
+    }
+}
+
+// The version of the container engine, as it tells it.
+def engineVersion() {
+    def engine = workflow.containerEngine
+    if (!engine) {
+        return null
+    }
+    def command = engine == 'charliecloud' ? 'ch-run' : engine
+    try {
+        def said = new java.lang.ProcessBuilder([command, '--version']).redirectErrorStream(true).start().inputStream.text.trim()
+        return said.find(/\d+(\.\d+)+/) ?: said
+    }
+    catch (java.io.IOException _error) {
+        return "(no ${command} on this machine's PATH)".toString()
+    }
+}
+
+// The same for pipeline_info/preflight.json.
+def siteOf(reports) {
+    def run = [cellpredx: workflow.manifest.version, nextflow: workflow.nextflow.version.toString(), engine: workflow.containerEngine, engine_version: engineVersion()]
+    def tasks = reports.collect { images, container, found -> [images: images, container: inImages() ? container : null] + found + [node: nodeOf(found)] }
+    return run + [tasks: tasks.sort(false) { one -> one.images.join() }]
+}
+
+// A few lines on where the run is.
+def siteText(reports) {
+    def engine = workflow.containerEngine ? "${workflow.containerEngine} ${engineVersion()}" : inImages() ? workflow.session.config.process.executor : 'no containers'
+    def names = reports.collectMany { images, _container, _found -> images }.unique().sort()
+    def nodes = reports.collect { _images, _container, found -> nodeOf(found) }.findAll { node -> node }.unique().sort(false)
+    def gpu = reports.findResult { _images, _container, found -> found.gpu }
+    def version = workflow.manifest.version
+    def tools = "${inImages() ? 'images' : 'tools of'} ${names.join(', ')}"
+    def lines = [
+        "  Nextflow ${workflow.nextflow.version}, ${engine}; ${tools}: all of version ${version}",
+        "  ${'torch' in names ? "training on ${gpuText(gpu)}" : 'nothing is trained'}${nodes ? "; looked at on ${nodes.join(', ')}" : ''}"
+    ]
+    return "Preflight:\n${lines.join('\n')}"
+}
+
+def gpuText(gpu) {
+    return gpu ? "${gpu.name} (${gpu.memory_gb} GB, driver ${gpu.driver}, CUDA ${gpu.cuda})" : 'the CPU'
+}
+
+// Why a run ended before its work: an image that could not be started. Null where it was something else.
+def imageText(images) {
+    def said = workflow.errorReport ?: ''
+    // Our own command ends with 1.
+    if (!workflow.containerEngine || workflow.exitStatus == 1 || !(said =~ /Error executing process > '[^']*(PREFLIGHT|CHECK_INPUTS)/)) {
+        return null
+    }
+    def names = images.collect { image -> imageName(image) }.join(', ')
+    def gpu = said.contains('PREFLIGHT_TRAINING') ? ' With -profile gpu, docker needs the NVIDIA Container Toolkit on the node, and podman a CDI specification.' : ''
+    return "An image could not be started: above stands what ${workflow.containerEngine} says.\n" +
+        "`make images` builds what this run needs (${names}); --registry or --image_dir tells where they are.${gpu}"
+}
