@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -17,18 +18,16 @@ process {{
     queue          = {{ task.accelerator ? 'cards' : 'normal' }}
     clusterOptions = {{ "--account=lab${{task.accelerator ? " --gres=gpu:a100:${{task.accelerator.request}}" : ''}}" }}
 }}
-
-executor.retry.maxAttempt = 1
 """
 CLOUDS = ("awsbatch", "google_batch", "azurebatch", "kubernetes", "lsf")
 
 
-def nextflow(parser: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def nextflow(parser: str, folder: Path, *arguments: str) -> subprocess.Popen[str]:
     if ENGINE is None:
         pytest.skip("no `nextflow` on PATH, and the variable NEXTFLOW names none")
     environment = {**os.environ, "NXF_SYNTAX_PARSER": parser, "NXF_OFFLINE": "true"}
-    return subprocess.run(
-        [ENGINE, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
+    return subprocess.Popen(
+        [ENGINE, *arguments], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
@@ -36,12 +35,19 @@ def wrappers(parser: str, profile: str, folder: Path) -> dict[str, str]:
     """Of each process of placement.nf, the script that the engine starts or submits, able to run or not."""
     (folder / "site.config").write_text(SITE)
     script = str(ROOT / "tests" / "support" / "placement.nf")
-    said = nextflow(parser, folder, "run", script, "-ansi-log", "false", "-c", "site.config", "-profile", profile)
-    found = {}
-    for path in folder.glob("work/*/*/.command.run"):
-        text = path.read_text()
-        found[text.split("### name: '")[1].split("'")[0]] = text
-    assert set(found) == {"TRAIN", "INGEST_FRAGMENTS"}, said.stdout + said.stderr
+    found: dict[str, str] = {}
+    with nextflow(parser, folder, "run", script, "-ansi-log", "false", "-c", "site.config", "-profile", profile) as run:
+        ended = False
+        while len(found) < 2 and not ended:
+            ended = run.poll() is not None
+            for path in folder.glob("work/*/*/.command.run"):
+                text = path.read_text()
+                if text.endswith("$NXF_ENTRY\n"):
+                    found[text.split("### name: '")[1].split("'")[0]] = text
+            time.sleep(0.2)
+        run.terminate()
+        said = run.communicate()[0]
+    assert set(found) == {"TRAIN", "INGEST_FRAGMENTS"}, said
     return found
 
 
@@ -79,8 +85,9 @@ def test_examples_of_sites_resolve(parser: str, tmp_path: Path) -> None:
         text = (ROOT / "conf" / "sites" / f"{name}.config").read_text()
         (tmp_path / f"{name}.config").write_text(text.replace("/path/to/cellpredx", str(ROOT)))
         arguments += ["-c", f"{name}.config"]
-    done = nextflow(parser, tmp_path, *arguments, "config", str(ROOT), "-profile", "gpu,test_full")
-    assert done.returncode == 0, done.stdout + done.stderr
+    with nextflow(parser, tmp_path, *arguments, "config", str(ROOT), "-profile", "gpu,test_full") as run:
+        said = run.communicate()[0]
+    assert run.returncode == 0, said
     for word in ("executor = 'lsf'", "cliPath", "installGpuDrivers", "allowPoolCreation", "storageClaimName"):
-        assert word in done.stdout, word
-    assert "container = '/path/to/images/cellpredx-core-" in done.stdout
+        assert word in said, word
+    assert "container = '/path/to/images/cellpredx-core-" in said
