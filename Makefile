@@ -5,7 +5,7 @@ ENGINE  := $(if $(shell command -v nextflow),,.engine/ready)
 QUICK   := NXF_OPTS='-XX:TieredStopAtLevel=1 -XX:+UseSerialGC'
 RUN     := PATH="$(CURDIR)/.venv/bin:$(CURDIR)/bin:$(if $(ENGINE),$(CURDIR)/engine:)$$PATH:$(CURDIR)/.venv-macs3/bin:$(CURDIR)/.venv-celltypist/bin"
 
-.PHONY: help setup peaks-env celltypist-env peers demo test test-full lint images lock clean
+.PHONY: help setup peaks-env celltypist-env peers demo test test-full lint images sifs airgap lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
@@ -70,6 +70,7 @@ test: lint ## everything but real data and containers
 test-full: peaks-env celltypist-env test images peers ## real data and peers, locally and in Docker; tables go to docs/real_data.md and docs/exact.md
 	$(RUN) pytest -q tests/exact --exact-table docs/exact.md
 	$(RUN) pytest -q tests/real --engines local,docker --table docs/real_data.md
+	$(RUN) pytest -q -rs tests/sites --image-dir $(abspath $(IMAGE_DIR))
 
 TARGETS := core torch peaks baselines report
 
@@ -77,6 +78,16 @@ images: ## the images core, torch, peaks, baselines and report
 	for target in $(TARGETS); do \
 	    $(or $(DOCKER_BUILD),containers/build) containers/Dockerfile . cellpredx-$$target:$(VERSION) --target $$target || exit 1; \
 	done
+
+IMAGE_DIR ?= images
+
+sifs: ## the images as .sif in IMAGE_DIR (images), for --image_dir; `make images` first
+	containers/sif $(IMAGE_DIR) $(VERSION) $(TARGETS)
+
+BUNDLE ?= cellpredx-$(VERSION)
+
+airgap: .engine/ready ## the folder BUNDLE for a machine without a network; `make images sifs` first, or IMAGE_DIR=docker
+	containers/airgap $(BUNDLE) $(VERSION) $(IMAGE_DIR) $(TARGETS)
 
 peers: .venv-peers/ready ## the programs that tests/exact compares with
 

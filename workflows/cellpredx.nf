@@ -424,10 +424,11 @@ def retrainingsOf(options) {
         shuffled.collect { seed -> [name: "shuffled_${seed}".toString(), seed: seed, shuffled: true] }
 }
 
-// The images have MACS3; without containers, tasks find what is on PATH.
+// The images have MACS3; without containers, tasks find what is on PATH. Clouds and Kubernetes run images with no engine named.
 def canCallPeaks(options) {
+    def inImages = workflow.containerEngine || workflow.session.config.process.executor in ['awsbatch', 'azurebatch', 'google-batch', 'k8s']
     def folders = (System.getenv('PATH') ?: '').tokenize(':')
-    def found = workflow.containerEngine || folders.any { folder -> new java.io.File(folder, 'macs3').canExecute() }
+    def found = inImages || folders.any { folder -> new java.io.File(folder, 'macs3').canExecute() }
     return options.call_peaks == 'auto' && found
 }
 

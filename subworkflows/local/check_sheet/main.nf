@@ -313,7 +313,7 @@ def sharedFileMistakes(rows, sheet) {
 // Proteins are counted once: a file stands in one row of a sample, and in one sample of a modality.
 def proteinMistakes(rows, sheet) {
     def measured = rows.findAll { row -> row.proteins }
-    return measured.groupBy { row -> row.proteins.toRealPath().toUriString() }.values().collectMany { same ->
+    return measured.groupBy { row -> realPath(row.proteins).toUriString() }.values().collectMany { same ->
         same.collectMany { row ->
             def earlier = same.findAll { one -> one.line < row.line && one.modality == row.modality }
             def other = earlier.find { one ->
@@ -333,11 +333,16 @@ def proteinMistakes(rows, sheet) {
 }
 
 def haveOwnBarcodes(row, other) {
-    return row.barcodes && other.barcodes && row.barcodes.toRealPath() != other.barcodes.toRealPath()
+    return row.barcodes && other.barcodes && realPath(row.barcodes) != realPath(other.barcodes)
 }
 
 def sourceOf(row) {
-    return row.fragments || row.matrix ? (row.fragments ?: row.matrix).toRealPath().toUriString() : null
+    return row.fragments || row.matrix ? realPath(row.fragments ?: row.matrix).toUriString() : null
+}
+
+// A link and what it leads to are one file. Storage of a cloud has no links, and its paths refuse the question.
+def realPath(path) {
+    return path.fileSystem == java.nio.file.FileSystems.getDefault() ? path.toRealPath() : path
 }
 
 def fileOf(row) {
@@ -432,7 +437,7 @@ def geneMistakes(id, rows, from, to, options) {
 
 def peakMistakes(id, rows, sheet) {
     def given = rows.findAll { row -> row.peaks }
-    def odd = given.find { row -> row.peaks.toRealPath() != given[0].peaks.toRealPath() }
+    def odd = given.find { row -> realPath(row.peaks) != realPath(given[0].peaks) }
     return odd
         ? [mistake(
             place(sheet, odd.line, 'peaks'),
