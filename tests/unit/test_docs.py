@@ -29,7 +29,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if re.match(r"[a-z]+:", link):
@@ -58,7 +58,7 @@ def test_schema_and_configuration_have_the_same_parameters_and_defaults() -> Non
     assert defaults == {name: parameter.get("default") for name, parameter in PARAMETERS.items()}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_that_a_page_names_exist(page: Path) -> None:
     sources = [*ROOT.glob("src/**/*.py"), *ROOT.glob("benchmarks/*.py"), *ROOT.glob("tests/**/conftest.py")]
     ours = {name for path in sources for name in re.findall(r'"--([a-z][a-z-]*)"', path.read_text())}
@@ -66,7 +66,7 @@ def test_options_that_a_page_names_exist(page: Path) -> None:
     assert not named - PARAMETERS.keys() - ours - OTHERS
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_defaults_that_a_page_names_are_those(page: Path) -> None:
     text = page.read_text()
     named = re.findall(r"`--(\w+)` \(([\d.,]*\d)", text)
@@ -93,7 +93,7 @@ def test_every_column_of_the_sheet_is_explained() -> None:
     assert listed[1].split(", ") == list(columns)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_sheets_have_columns_and_values_of_the_schema(page: Path) -> None:
     schema = json.loads((ROOT / "assets/schema_input.json").read_text())["items"]
     blocks = re.findall(r"(?:^    sample,.*\n)(?:^    .+\n)+", page.read_text(), flags=re.MULTILINE)
