@@ -70,8 +70,8 @@ def test_options_that_a_page_names_exist(page: Path) -> None:
 def test_defaults_that_a_page_names_are_those(page: Path) -> None:
     text = page.read_text()
     named = re.findall(r"`--(\w+)` \(([\d.,]*\d)", text)
-    named += re.findall(r"`--(\w+) (\w+)` \(the\s+default", text)
-    assert page.name != "usage.md" or len(named) >= 8
+    named += re.findall(r"`--(\w+) ([\w.]+)` \(the\s+default", text)
+    assert page.name != "usage.md" or len(named) >= 10
     for name, value in named:
         # Known where the other of the two is not given.
         default = 0.05 if name == "target_error" else PARAMETERS[name]["default"]
