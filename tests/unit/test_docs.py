@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import cellpredx
 from cellpredx.model.presets import SCENARIOS, load
 from tests import pages
 
@@ -76,6 +77,10 @@ def test_defaults_that_a_page_names_are_those(page: Path) -> None:
         # Known where the other of the two is not given.
         default = 0.05 if name == "target_error" else PARAMETERS[name]["default"]
         assert value.replace(",", "") == str(default), name
+
+
+def test_the_version_to_cite_is_the_package_s() -> None:
+    assert f"\nversion: {cellpredx.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_every_parameter_is_explained() -> None:
