@@ -21,7 +21,21 @@ PARAMETERS: dict[str, Any] = {
     name: parameter for group in SCHEMA["$defs"].values() for name, parameter in group["properties"].items()
 }
 # Options of other programs that the pages name.
-OTHERS = {"gres", "gpus", "nv", "help", "partition", "network", "net", "target", "time"}
+OTHERS = {
+    "account",
+    "gres",
+    "gpus",
+    "help",
+    "net",
+    "network",
+    "nv",
+    "nvidia",
+    "partition",
+    "quiet",
+    "start",
+    "target",
+    "time",
+}
 
 
 def anchors(page: Path) -> set[str]:
