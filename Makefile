@@ -5,7 +5,7 @@ ENGINE  := $(if $(shell command -v nextflow),,.engine/ready)
 QUICK   := NXF_OPTS='-XX:TieredStopAtLevel=1 -XX:+UseSerialGC'
 RUN     := PATH="$(CURDIR)/.venv/bin:$(CURDIR)/bin:$(if $(ENGINE),$(CURDIR)/engine:)$$PATH:$(CURDIR)/.venv-macs3/bin:$(CURDIR)/.venv-celltypist/bin"
 
-.PHONY: help setup peaks-env celltypist-env peers demo test test-full lint images sifs airgap lock clean
+.PHONY: help setup peaks-env celltypist-env peers demo test test-full lint nf-core-lint docs images sifs airgap lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
@@ -67,10 +67,21 @@ test: lint ## everything but real data and containers
 	@if command -v nf-test >/dev/null; then $(RUN) $(QUICK) nf-test test --ci; \
 	else echo "nf-test is not on PATH: $$(ls modules/local/*/tests/*.nf.test tests/*.nf.test | wc -l) suites were not run"; fi
 
-test-full: peaks-env celltypist-env test images peers ## real data and peers, locally and in Docker; tables go to docs/real_data.md and docs/exact.md
+test-full: peaks-env celltypist-env test nf-core-lint images peers ## real data and peers, locally and in Docker; tables go to docs/real_data.md and docs/exact.md
 	$(RUN) pytest -q tests/exact --exact-table docs/exact.md
 	$(RUN) pytest -q tests/real --engines local,docker --table docs/real_data.md
 	$(RUN) pytest -q -rs tests/sites --image-dir $(abspath $(IMAGE_DIR))
+
+nf-core-lint: .venv-nf-core/ready $(ENGINE) ## the nf-core linter's checks; .nf-core.yml says which are off
+	$(RUN) .venv-nf-core/bin/python tests/nf_core_lint.py
+
+.venv-nf-core/ready: .venv/ready
+	.venv/bin/uv venv -q --clear --python .venv/bin/python .venv-nf-core
+	.venv/bin/uv pip install -q --python .venv-nf-core/bin/python nf-core==4.2.1
+	touch $@
+
+docs: setup ## docs/parameters.md anew from nextflow_schema.json
+	.venv/bin/python docs/make_parameters.py > parameters.new && mv parameters.new docs/parameters.md
 
 TARGETS := core torch peaks baselines report
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from tests import pages
 from tests.pipeline.conftest import PREFLIGHT, Run, run_pipeline, simulate
 
 FAST = ("--hyperparameters", "iterations=150")
@@ -481,3 +482,10 @@ def test_what_is_wrong_in_files_is_told_before_anything_else_runs(rna: Path) -> 
     assert "Traceback" not in run.said
     assert {task["name"].split(" ")[0].split(":")[-1] for task in run.tasks()} == {"CHECK_INPUTS", *PREFLIGHT}
     assert not (run.outdir / "samples").exists()
+
+
+def test_the_page_of_the_outputs_names_every_file_and_column(unmatched_run: Run, rna_run: Run) -> None:
+    """Of all runs that the tests above left in these folders."""
+    for run in (unmatched_run, rna_run):
+        for summary in sorted(run.outdir.parent.glob("*/summary.csv")):
+            assert pages.unexplained(summary.parent) == [], summary.parent.name
