@@ -85,11 +85,12 @@ the model's features (archr has chromosomes 5 and 11 alone, SNARE-seq its author
 
 
 def _write_table(rows: list[dict[str, str]], rates: list[str], engines: list[str], path: Path) -> None:
+    equal = ", with equal predictions" if len(engines) > 1 else ""
     lines = [
         "# What it reaches on real data",
         "",
         "Made by `make test-full`: preset `paper`, seed 1, the whole pipeline through `main.nf` with ordinary sheets",
-        f"({', '.join(engines)}{', with equal predictions' if len(engines) > 1 else ''}). The query's labels serve the evaluation alone. ECE is of",
+        f"({', '.join(engines)}{equal}). The query's labels serve the evaluation alone. ECE is of",
         "the calibrated confidence; novelty AUROC where the query has types that the reference lacks. `known`: what a",
         "linear classifier and an independent implementation of `paper` reached on the same data.",
         "",
