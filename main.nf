@@ -1,4 +1,5 @@
 include { CELLPREDX } from './workflows/cellpredx'
+include { takeAwaySums ; writeSums } from './subworkflows/local/checksums'
 include {
     helpText
     mistakesText
@@ -30,8 +31,12 @@ workflow {
             error(mistakesText(mistakes))
         }
         log.info(planText(result.plan))
+        takeAwaySums(options.outdir)
         CELLPREDX(result.plan, options)
         workflow.onComplete {
+            if (workflow.success) {
+                writeSums(options.outdir, result.plan)
+            }
             log.info(completionText(options.outdir))
         }
     }

@@ -2,7 +2,7 @@ process ANNOTATE {
     tag "${meta.transfer}: ${meta.query}"
     label 'process_medium'
     label 'image_core'
-    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}"
+    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep'
 
     input:
     tuple val(meta), path(query), path(bundle, stageAs: 'bundle'), path(fit), path(parts)

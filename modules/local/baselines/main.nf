@@ -2,7 +2,7 @@ process BASELINES {
     tag "${meta.id}"
     label 'process_high'
     label 'image_baselines'
-    publishDir "${task.ext.outdir}/groups/${meta.group}", mode: "${task.ext.publish_dir_mode}", pattern: '*.csv', saveAs: { name -> "${name - '.baselines.csv'}/baselines.csv" }
+    publishDir "${task.ext.outdir}/groups/${meta.group}", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep', pattern: '*.csv', saveAs: { name -> "${name - '.baselines.csv'}/baselines.csv" }
 
     input:
     tuple val(meta), path(pair), path(labels)

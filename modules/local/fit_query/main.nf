@@ -2,7 +2,7 @@ process FIT_QUERY {
     tag "${meta.transfer}: ${meta.query}"
     label 'process_medium'
     label 'image_core'
-    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", pattern: 'domain_gap.json'
+    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep', pattern: 'domain_gap.json'
 
     input:
     tuple val(meta), path(query), path(graph, stageAs: 'graph/*'), path(bundle, stageAs: 'bundle')

@@ -2,7 +2,7 @@ process INGEST_FRAGMENTS {
     tag "${meta.id}"
     label 'process_low'
     label 'image_core'
-    publishDir "${task.ext.outdir}/samples/${meta.id}/fragments", mode: "${task.ext.publish_dir_mode}", pattern: '*.csv'
+    publishDir "${task.ext.outdir}/samples/${meta.id}/fragments", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep', pattern: '*.csv'
 
     input:
     tuple val(meta), val(spec), path(files, stageAs: 'in?/*')

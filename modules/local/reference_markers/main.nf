@@ -2,7 +2,7 @@ process REFERENCE_MARKERS {
     tag "${meta.id}"
     label 'process_medium'
     label 'image_core'
-    publishDir "${task.ext.outdir}/groups/${meta.folder}", mode: "${task.ext.publish_dir_mode}", pattern: '*.csv'
+    publishDir "${task.ext.outdir}/groups/${meta.folder}", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep', pattern: '*.csv'
 
     input:
     tuple val(meta), path(pair), path(labels)

@@ -3,7 +3,7 @@ process TRAIN {
     label 'process_high'
     label 'process_gpu'
     label 'image_torch'
-    publishDir "${task.ext.outdir}/groups/${meta.folder}", mode: "${task.ext.publish_dir_mode}", pattern: 'model'
+    publishDir "${task.ext.outdir}/groups/${meta.folder}", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep', pattern: 'model'
 
     input:
     tuple val(meta), path(pair), path(labels)
