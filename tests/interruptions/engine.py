@@ -127,6 +127,15 @@ class Engine:
             kill(processes_in(self.work))
         self.process.wait()
 
+    def wait_to_stop(self, seconds: float) -> bool:
+        """Wait for a run to stop by itself; kill it where it does not."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            return False
+        return True
+
     def end(self) -> int:
         """Wait for the end; returns the exit code."""
         while self.running():

@@ -1,6 +1,6 @@
 """Cuts runs off at every stage and in every way, resumes them, and compares what they leave with an undisturbed run.
 
-    python -m tests.interruptions.interrupt --table docs/interruptions.md
+    python -m tests.interruptions.interrupt --page docs/nothing_lost.md
 
 prints the table of stages and disturbances and writes it. It needs the environment of `make test`, and macs3 on PATH.
 As root it also mounts a small disk to fill; where sbatch is on PATH and --slurm-restart tells how the daemons are
@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ ARGUMENTS = [
     *("--explain_seeds", "2", "--null_permutations", "1", "--umap_cells", "1000"),
 ]
 SUMS = "pipeline_info/SHA256SUMS"
+HANGS = 300.0  # seconds without room on the disk, after which a run is killed
 # A page and its figures carry the time of the run; what they show is in the tables beside them.
 REPORTS = ("multiqc/", "pipeline_info/")
 
@@ -254,9 +256,9 @@ def fill_disk(chain: Chain) -> None:
         with suppress(OSError), open(filler, "wb", buffering=0) as handle:
             while handle.write(b"\0" * 65536):
                 pass
-        code = engine.end()
+        stopped = engine.wait_to_stop(HANGS)
         filler.unlink()
-        return f"exit {code}"
+        return f"stopped with {engine.process.returncode}" if stopped else "hung, and was killed"
 
     chain.cut_at_every_stage(cut)
 
@@ -343,21 +345,26 @@ def write_table(text: str, page: Path) -> None:
 
 
 def main() -> int:
-    """Run the chains; returns the exit code."""
+    """Read the command line and run; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True, help="an empty folder to work in")
+    parser.add_argument("--folder", type=Path, help="a folder to work in, which stays (default: one that is removed)")
     parser.add_argument("--only", default=",".join(CHAINS), help=f"some of {', '.join(CHAINS)}, separated by commas")
     parser.add_argument("--slurm-restart", help="the command that starts slurmctld and slurmd again")
-    parser.add_argument("--table", type=Path, help="the Markdown page whose table is written anew")
+    parser.add_argument("--page", type=Path, help="the Markdown page whose table is written anew")
     args = parser.parse_args()
-    runs = Runs(args.folder.resolve())
+    with tempfile.TemporaryDirectory() as scratch:
+        return interrupt(args, Runs((args.folder or Path(scratch)).resolve()))
+
+
+def interrupt(args: argparse.Namespace, runs: Runs) -> int:
+    """Run the chains, write the table; returns the exit code."""
     runs.undisturbed()
     print(f"undisturbed: {len(runs.expected)} results of {len(runs.stages)} stages", flush=True)
     chains = {name: run_chain(runs, name, args.slurm_restart) for name in args.only.split(",") if name}
     text = table_of(runs, chains)
     print(text)
-    if args.table:
-        write_table(text, args.table)
+    if args.page:
+        write_table(text, args.page)
     early = any(chain.early_sums for chain in chains.values() if isinstance(chain, Chain))
     return 1 if early or any(chain.lost for chain in chains.values() if isinstance(chain, Chain)) else 0
 

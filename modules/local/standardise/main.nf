@@ -21,6 +21,6 @@ process STANDARDISE {
 
     stub:
     """
-    touch ${meta.kind}.h5ad sample.json
+    touch ${meta.kind}.h5ad ${meta.proteins ? 'proteins.h5ad' : ''} sample.json
     """
 }

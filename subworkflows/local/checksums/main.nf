@@ -11,9 +11,9 @@ def takeAwaySums(outdir) {
 // Every result of the plan's samples and groups, as `sha256sum --check` reads it; it appears whole.
 def writeSums(outdir, plan) {
     def root = file(outdir, glob: false)
-    def folders = plan.samples.collect { sample -> "samples/${sample.id}" } + plan.groups.collect { group -> "groups/${group.id}" } + ['multiqc']
-    def found = root.listFiles().findAll { path -> path.name.endsWith('.csv') }
-    folders.collect { folder -> root.resolve(folder.toString()) }.findAll { folder -> folder.exists() }.each { folder ->
+    def places = plan.samples.collect { sample -> "samples/${sample.id}" } + plan.groups.collect { group -> "groups/${group.id}" }
+    def found = ['summary.csv', 'composition.csv', 'cells_lost.csv'].collect { name -> root.resolve(name) }
+    (places + ['multiqc']).collect { place -> root.resolve(place.toString()) }.findAll { folder -> folder.exists() }.each { folder ->
         folder.eachFileRecurse(groovy.io.FileType.FILES) { path -> found << path }
     }
     def lines = found.collect { path -> "${sha256(path)}  ${root.relativize(path)}\n".toString() }
