@@ -34,10 +34,7 @@ workflow {
         takeAwaySums(options.outdir)
         CELLPREDX(result.plan, options)
         workflow.onComplete {
-            if (workflow.success) {
-                writeSums(options.outdir, result.plan)
-            }
-            log.info(completionText(options.outdir))
+            conclude(options.outdir, result.plan)
         }
     }
 }
@@ -50,10 +47,14 @@ def planText(plan) {
     return "Transfers:\n${lines.join('\n')}"
 }
 
-def completionText(outdir) {
-    return workflow.success
-        ? "The report: ${outdir}/multiqc/multiqc_report.html"
-        : 'Stopped. Once the cause is repaired, the same command with -resume goes on from here.'
+def conclude(outdir, plan) {
+    if (workflow.success) {
+        writeSums(outdir, plan)
+        log.info("The report: ${outdir}/multiqc/multiqc_report.html")
+    }
+    else {
+        log.info('Stopped. Once the cause is repaired, the same command with -resume goes on from here.')
+    }
 }
 
 // The engine opens its trace before the sheet is read; a refused sheet leaves nothing behind.
