@@ -82,15 +82,16 @@ class Runs:
         return folder
 
     def undisturbed(self) -> None:
-        """Run once; note what is left, and by which stage."""
-        if not (self.folder / "data").exists():
+        """Run, where a folder has no such run yet; note what is left, and by which stage."""
+        folder = self.folder / "undisturbed"
+        results = folder / "results"
+        if not (results / SUMS).exists():
             write_data(self.folder)
-        folder = self.new_folder("undisturbed")
-        engine = Engine(folder, ARGUMENTS)
-        assert engine.end() == 0, "".join(engine.said)
-        self.expected = results_of(engine.results)
-        self.report = report_of(engine.results)
-        lines = [line.split("\t") for line in (engine.results / "pipeline_info/trace.txt").read_text().splitlines()]
+            engine = Engine(self.new_folder("undisturbed"), ARGUMENTS)
+            assert engine.end() == 0, "".join(engine.said)
+        self.expected = results_of(results)
+        self.report = report_of(results)
+        lines = [line.split("\t") for line in (results / "pipeline_info/trace.txt").read_text().splitlines()]
         rows = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
         made: dict[str, str] = {}
         for row in rows:
@@ -98,7 +99,7 @@ class Runs:
             if stage not in self.stages:
                 self.stages.append(stage)
             task = Task(stage, row["hash"])
-            work = task.folder(engine.work)
+            work = task.folder(folder / "work")
             assert work
             begun, ended = ((work / name).stat().st_mtime for name in (".command.begin", ".exitcode"))
             self.seconds[stage] = max(self.seconds.get(stage, 0), ended - begun)
@@ -106,7 +107,7 @@ class Runs:
                 if path.is_file() and not path.is_symlink():
                     made.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), stage)
         self.stage_of = {path: made[digest] for path, digest in self.expected.items()}
-        assert whole_by_sums(engine.results), "SHA256SUMS of the undisturbed run"
+        assert whole_by_sums(results), "SHA256SUMS of the undisturbed run"
 
     def in_part(self, results: Path) -> list[str]:
         """The results that can be seen and are not whole."""
@@ -347,7 +348,9 @@ def write_table(text: str, page: Path) -> None:
 def main() -> int:
     """Read the command line and run; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, help="a folder to work in, which stays (default: one that is removed)")
+    parser.add_argument(
+        "--folder", type=Path, help="a folder to work in that stays, its undisturbed run for later calls"
+    )
     parser.add_argument("--only", default=",".join(CHAINS), help=f"some of {', '.join(CHAINS)}, separated by commas")
     parser.add_argument("--slurm-restart", help="the command that starts slurmctld and slurmd again")
     parser.add_argument("--page", type=Path, help="the Markdown page whose table is written anew")
