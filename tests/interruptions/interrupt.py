@@ -8,6 +8,7 @@ started again, it kills those too. It ends with 1 where anything was lost.
 """
 
 import argparse
+import csv
 import hashlib
 import os
 import shutil
@@ -44,15 +45,31 @@ def results_of(folder: Path) -> dict[str, str]:
     }
 
 
-def report_of(folder: Path) -> dict[str, list[str]]:
-    """The tables behind the report, and the versions, without what tells times."""
-    tables = {}
-    for path in [
-        *sorted((folder / "multiqc/multiqc_report_data").glob("*.txt")),
-        folder / "pipeline_info/versions.yml",
-    ]:
-        tables[path.name] = path.read_text().splitlines()
-    return tables
+def trace_of(folder: Path) -> list[dict[str, str]]:
+    """The tasks of a run that left its results in `folder`."""
+    with open(folder / "pipeline_info/trace.txt", newline="") as handle:
+        return list(csv.DictReader(handle, delimiter="\t"))
+
+
+def stage_of_task(row: dict[str, str]) -> str:
+    """The process of a row of the trace."""
+    return row["name"].split(" ")[0].split(":")[-1]
+
+
+def without_times(path: Path) -> list[list[str]]:
+    """The rows of a table of the report, but for how long a training took."""
+    rows = [line.split("\t") for line in path.read_text().splitlines()]
+    kept = [number for number, name in enumerate(rows[0]) if name != "seconds"]
+    return [[row[number] for number in kept if number < len(row)] for row in rows]
+
+
+def report_of(folder: Path) -> dict[str, list[list[str]]]:
+    """The tables behind the report, which are in the work folder of its task, and the versions."""
+    (made,) = (row for row in trace_of(folder) if stage_of_task(row) == "MULTIQC")
+    work = Task("MULTIQC", made["hash"]).folder(folder.parent / "work")
+    assert work
+    tables = sorted((work / "multiqc_report_data").glob("multiqc_*.txt"))
+    return {path.name: without_times(path) for path in [*tables, folder / "pipeline_info/versions.yml"]}
 
 
 def whole_by_sums(folder: Path) -> bool:
@@ -91,11 +108,9 @@ class Runs:
             assert engine.end() == 0, "".join(engine.said)
         self.expected = results_of(results)
         self.report = report_of(results)
-        lines = [line.split("\t") for line in (results / "pipeline_info/trace.txt").read_text().splitlines()]
-        rows = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
         made: dict[str, str] = {}
-        for row in rows:
-            stage = row["name"].split(" ")[0].split(":")[-1]
+        for row in trace_of(results):
+            stage = stage_of_task(row)
             if stage not in self.stages:
                 self.stages.append(stage)
             task = Task(stage, row["hash"])
