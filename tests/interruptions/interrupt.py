@@ -21,6 +21,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from tests.interruptions.data import write_data
 from tests.interruptions.engine import Engine, Task, kill, output_in_part, processes_in
@@ -31,15 +34,38 @@ ARGUMENTS = [
     *("--explain_seeds", "2", "--null_permutations", "1", "--umap_cells", "1000"),
 ]
 SUMS = "pipeline_info/SHA256SUMS"
+PAGE = "multiqc/multiqc_report.html"
 HANGS = 300.0  # seconds without room on the disk, after which a run is killed
 # A page and its figures carry the time of the run; what they show is in the tables beside them.
 REPORTS = ("multiqc/", "pipeline_info/")
 
 
+def digest(path: Path) -> str:
+    """The SHA-256 of a file's bytes; of an .h5ad, whose layout is free, of its content."""
+    if path.suffix != ".h5ad":
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    import h5py
+
+    content = hashlib.sha256()
+
+    def add(name: str, part: Any) -> None:
+        values = part[()] if isinstance(part, h5py.Dataset) else None
+        raw = values.tobytes() if isinstance(values, np.ndarray) and values.dtype != object else repr(values).encode()
+        about = sorted((key, str(value)) for key, value in part.attrs.items())
+        content.update(repr((name, getattr(part, "dtype", ""), getattr(part, "shape", ""), about)).encode() + raw)
+
+    try:
+        with np.printoptions(threshold=sys.maxsize), h5py.File(path, "r") as handle:
+            handle.visititems(add)
+    except OSError:
+        return "in part"
+    return content.hexdigest()
+
+
 def results_of(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every result, by its path."""
+    """The digest of every result, by its path."""
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(folder)): digest(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not str(path.relative_to(folder)).startswith(REPORTS)
     }
@@ -63,11 +89,17 @@ def without_times(path: Path) -> list[list[str]]:
     return [[row[number] for number in kept if number < len(row)] for row in rows]
 
 
-def report_of(folder: Path) -> dict[str, list[list[str]]]:
-    """The tables behind the report, which are in the work folder of its task, and the versions."""
+def work_of_report(folder: Path) -> Path:
+    """The work folder of the task that made a run's report."""
     (made,) = (row for row in trace_of(folder) if stage_of_task(row) == "MULTIQC")
     work = Task("MULTIQC", made["hash"]).folder(folder.parent / "work")
     assert work
+    return work
+
+
+def report_of(folder: Path) -> dict[str, list[list[str]]]:
+    """The tables behind the report, and the versions."""
+    work = work_of_report(folder)
     tables = sorted((work / "multiqc_report_data").glob("multiqc_*.txt"))
     return {path.name: without_times(path) for path in [*tables, folder / "pipeline_info/versions.yml"]}
 
@@ -78,7 +110,7 @@ def whole_by_sums(folder: Path) -> bool:
         return False
     named = {line[66:] for line in (folder / SUMS).read_text().splitlines()}
     checked = subprocess.run(["sha256sum", "--check", "--quiet", SUMS], cwd=folder, capture_output=True)
-    return checked.returncode == 0 and set(results_of(folder)) <= named and "multiqc/multiqc_report.html" in named
+    return checked.returncode == 0 and set(results_of(folder)) <= named and PAGE in named
 
 
 class Runs:
@@ -108,7 +140,7 @@ class Runs:
             assert engine.end() == 0, "".join(engine.said)
         self.expected = results_of(results)
         self.report = report_of(results)
-        made: dict[str, str] = {}
+        made: dict[str, list[tuple[str, str]]] = {}
         for row in trace_of(results):
             stage = stage_of_task(row)
             if stage not in self.stages:
@@ -120,13 +152,17 @@ class Runs:
             self.seconds[stage] = max(self.seconds.get(stage, 0), ended - begun)
             for path in work.rglob("*"):
                 if path.is_file() and not path.is_symlink():
-                    made.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), stage)
-        self.stage_of = {path: made[digest] for path, digest in self.expected.items()}
+                    made.setdefault(digest(path), []).append((f"/{path.relative_to(work)}", stage))
+        for path, found in self.expected.items():
+            # Some files are copied from task to task: the last that has it under this name publishes it.
+            named = [stage for name, stage in made[found] if path.endswith(name)]
+            self.stage_of[path] = (named or [stage for _, stage in made[found]])[-1]
+        self.stage_of[PAGE] = "MULTIQC"
         assert whole_by_sums(results), "SHA256SUMS of the undisturbed run"
 
     def in_part(self, results: Path) -> list[str]:
         """The results that can be seen and are not whole."""
-        return [path for path, digest in results_of(results).items() if self.expected.get(path) != digest]
+        return [path for path, found in results_of(results).items() if self.expected.get(path) != found]
 
     def lost(self, engine: Engine) -> list[str]:
         """What a run that came to its end lacks, or has otherwise than the undisturbed one."""
@@ -134,6 +170,8 @@ class Runs:
         lost = [path for path in self.expected.keys() | found.keys() if self.expected.get(path) != found.get(path)]
         report = report_of(engine.results)
         lost += [name for name in self.report.keys() | report.keys() if self.report.get(name) != report.get(name)]
+        page = work_of_report(engine.results) / Path(PAGE).name
+        lost += [] if (engine.results / PAGE).read_bytes() == page.read_bytes() else [PAGE]
         return sorted(lost) + ([] if whole_by_sums(engine.results) else [SUMS])
 
 
