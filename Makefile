@@ -67,9 +67,12 @@ test: lint ## everything but real data and containers
 	@if command -v nf-test >/dev/null; then $(RUN) $(QUICK) nf-test test --ci; \
 	else echo "nf-test is not on PATH: $$(ls modules/local/*/tests/*.nf.test tests/*.nf.test | wc -l) suites were not run"; fi
 
-test-full: peaks-env celltypist-env test nf-core-lint images peers ## real data and peers, locally and in Docker; tables go to docs/real_data.md and docs/exact.md
+test-full: peaks-env celltypist-env test nf-core-lint images peers ## real data and peers, locally and in Docker; tables go to docs/
 	$(RUN) pytest -q tests/exact --exact-table docs/exact.md
 	$(RUN) pytest -q tests/real --engines local,docker --table docs/real_data.md
+	$(RUN) pytest -q tests/pipeline/test_resume.py --real-tasks
+	$(RUN) $(QUICK) python -m tests.interruptions.interrupt --page docs/nothing_lost.md
+	$(RUN) python -m benchmarks.agreement --engines docker --page docs/nothing_lost.md
 	$(RUN) pytest -q -rs tests/sites --image-dir $(abspath $(IMAGE_DIR))
 
 nf-core-lint: .venv-nf-core/ready $(ENGINE) ## the nf-core linter's checks; .nf-core.yml says which are off

@@ -1,4 +1,5 @@
 include { CELLPREDX } from './workflows/cellpredx'
+include { takeAwaySums ; writeSums } from './subworkflows/local/checksums'
 include {
     helpText
     mistakesText
@@ -36,9 +37,10 @@ workflow {
         }
         log.info(planText(result.plan))
         log.info(needText(need))
+        takeAwaySums(options.outdir)
         CELLPREDX(result.plan + [images: images], options)
         workflow.onComplete {
-            log.info(completionText(options.outdir, images))
+            conclude(options.outdir, result.plan, images)
         }
     }
 }
@@ -51,11 +53,15 @@ def planText(plan) {
     return "Transfers:\n${lines.join('\n')}"
 }
 
-def completionText(outdir, images) {
-    def stopped = 'Stopped. Once the cause is repaired, the same command with -resume goes on from here.'
-    return workflow.success
-        ? "The report: ${outdir}/multiqc/multiqc_report.html"
-        : [imageText(images), stopped].findAll { text -> text }.join('\n')
+def conclude(outdir, plan, images) {
+    if (workflow.success) {
+        writeSums(outdir, plan)
+        log.info("The report: ${outdir}/multiqc/multiqc_report.html")
+    }
+    else {
+        def stopped = 'Stopped. Once the cause is repaired, the same command with -resume goes on from here.'
+        log.info([imageText(images), stopped].findAll { text -> text }.join('\n'))
+    }
 }
 
 // The engine opens its trace before the sheet is read; a refused sheet leaves nothing behind.

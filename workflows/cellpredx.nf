@@ -40,8 +40,10 @@ workflow CELLPREDX {
     def wishes = options + [can_call_peaks: canCallPeaks(options)]
 
     // The headers of every sample are read, and the images and a GPU looked at, before anything else runs.
-    ch_samples = channel.fromList(plan.samples.collect { sample -> sampleInput(sample, plan, options) })
-    CHECK_INPUTS(ch_samples, options.annotation != null)
+    CHECK_INPUTS(
+        channel.fromList(plan.samples.collect { sample -> checkInput(sample, plan, options) }),
+        options.annotation != null
+    )
     def looks = preflightsOf(plan.images)
     def training = 'torch' in plan.images ? [options.device] : []
     PREFLIGHT(
@@ -75,10 +77,11 @@ workflow CELLPREDX {
                 proteins: checks.findAll { check -> check.proteins }.collect { check -> check.sample }.sort()
             ]
         }
-    ch_checked = ch_samples
-        .combine(ch_found)
-        .map { meta, spec, files, found -> [meta + [kind: found.kinds[meta.id], proteins: meta.id in found.proteins], spec, files] }
-        .branch { meta, _spec, _files ->
+    ch_checked = ch_found
+        .flatMap { found ->
+            plan.samples.collect { sample -> [[id: sample.id, kind: found.kinds[sample.id], proteins: sample.id in found.proteins], sample] }
+        }
+        .branch { meta, _sample ->
             fragments: meta.kind == 'fragments'
             matrix: true
         }
@@ -86,7 +89,10 @@ workflow CELLPREDX {
     // Labels travel apart from the data from here on.
     def labelled = plan.samples.findAll { sample -> sample.labels }.collect { sample -> sample.id }
     LABELS(
-        ch_checked.fragments.mix(ch_checked.matrix).filter { meta, _spec, _files -> meta.id in labelled },
+        ch_checked.fragments
+            .mix(ch_checked.matrix)
+            .filter { meta, _sample -> meta.id in labelled }
+            .map { meta, sample -> [[id: meta.id]] + sampleInput(sample, sample.labels.file ? [] : ['matrix', 'barcodes'], sample.subMap(['roles', 'labels'])) },
         label_map
     )
     ch_labels = LABELS.out.csv.map { meta, csv -> [meta.id, csv] }
@@ -95,9 +101,13 @@ workflow CELLPREDX {
         .toList()
         .subscribe { unused -> unusedNames(unused).each { text -> log.warn(text) } }
 
-    STANDARDISE(ch_checked.matrix)
+    STANDARDISE(
+        ch_checked.matrix.map { meta, sample ->
+            [meta] + sampleInput(sample, ['matrix', 'gene_activity', 'proteins', 'barcodes'], [batch: sample.batch, peak_gene_link: options.peak_gene_link])
+        }
+    )
     INGEST_FRAGMENTS(
-        ch_checked.fragments,
+        ch_checked.fragments.map { meta, sample -> [[id: meta.id]] + sampleInput(sample, ['fragments', 'barcodes'], [batch: sample.batch]) },
         annotation,
         chrom_sizes,
         blacklist,
@@ -134,10 +144,10 @@ workflow CELLPREDX {
     ch_stores = INGEST_FRAGMENTS.out.store.map { meta, store -> [meta.id, store] }
     PROTEINS(
         ch_checked.fragments
-            .filter { meta, _spec, _files -> meta.proteins }
-            .map { meta, spec, files -> [meta.id, meta, spec, files] }
+            .filter { meta, _sample -> meta.proteins }
+            .map { meta, sample -> [meta.id] + sampleInput(sample, ['proteins'], [:]) }
             .join(ch_stores)
-            .map { _id, meta, spec, files, store -> [meta, spec, files, store] }
+            .map { id, spec, files, store -> [[id: id], spec, files, store] }
     )
 
     // A sample's peaks are called once, and merged into one set for each group that has no other: [group, its samples].
@@ -362,27 +372,25 @@ workflow CELLPREDX {
     MULTIQC(REPORT.out.content, file("${projectDir}/assets/multiqc_config.yml"))
 }
 
-// A sample as its tasks read it, without the lines of the sheet, so that moving a row runs nothing again: identity, description as JSON, files in the order of their folders.
-def sampleInput(sample, plan, options) {
+def checkInput(sample, plan, options) {
     def keys = ['fragments', 'matrix', 'gene_activity', 'proteins', 'peaks', 'barcodes']
-    def given = sample.rows.collectMany { row -> keys.collect { key -> row[key] } } + [sample.labels?.file]
+    def meta = [id: sample.id, modality: sample.modality, needs_genes: crossesToGenes(sample.id, plan, options)]
+    return [meta] + sampleInput(sample, keys, sample.subMap(['roles', 'labels']) + [peak_gene_link: options.peak_gene_link])
+}
+
+// What a task reads of a sample: its description as JSON, and the files in the order of their folders. The rest of its rows, and
+// their lines, stay out of both, so that a change of them runs nothing again.
+def sampleInput(sample, keys, about) {
+    def given = sample.rows.collectMany { row -> keys.collect { key -> row[key] } } + [about.labels?.file]
     def files = given.findAll { file -> file }.unique()
     def folders = files.withIndex(1).collectEntries { file, number -> [(file): "in${number}".toString()] }
     def rows = sample.rows.collect { row ->
         [library: row.library] + keys.collectEntries { key -> [(key): folders[row[key]]] }
     }
-    def description = [
-        sample: sample.id,
-        modality: sample.modality,
-        roles: sample.roles,
-        batch: sample.batch,
-        labels: sample.labels ? [column: sample.labels.column, file: folders[sample.labels.file]] : null,
-        peak_gene_link: options.peak_gene_link,
-        rows: rows
-    ]
-    def meta = [id: sample.id, modality: sample.modality, needs_genes: crossesToGenes(sample.id, plan, options)]
+    def labels = about.labels ? [column: about.labels.column, file: folders[about.labels.file]] : null
+    def description = [sample: sample.id, modality: sample.modality] + about + [labels: labels, rows: rows]
     // In base64, no text that a user chose is ever part of a command.
-    return [meta, "base64:${groovy.json.JsonOutput.toJson(description).bytes.encodeBase64()}".toString(), files]
+    return ["base64:${groovy.json.JsonOutput.toJson(description).bytes.encodeBase64()}".toString(), files]
 }
 
 // The files of a transfer's parts, each in the order of the sheet.

@@ -40,6 +40,10 @@ class Run:
             return list(csv.DictReader(handle))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--real-tasks", action="store_true", help="in test_resume: run tasks, not their stubs")
+
+
 def run_pipeline(
     folder: Path, *arguments: str, outdir: str = "results", parser: str = "v1", profile: str = "test"
 ) -> Run:

@@ -138,16 +138,6 @@ def test_resume_runs_nothing_again(unmatched: tuple[Path, list[str]], unmatched_
     assert ran == PREFLIGHT
 
 
-def test_a_changed_seed_trains_again_and_counts_nothing_again(
-    unmatched: tuple[Path, list[str]], unmatched_run: Run
-) -> None:
-    folder, arguments = unmatched
-    again = succeeded(run_pipeline(folder, *arguments, "--seed", "7", "-resume", outdir="seed7"))
-    ran = {task["name"].split(" ")[0].split(":")[-1] for task in again.tasks() if task["status"] == "COMPLETED"}
-    expected = {"TRAIN", "FIT_QUERY", "PREDICT", "ANNOTATE", "EXPLAIN", "EVALUATE", "FIGURES", "REPORT", "MULTIQC"}
-    assert ran == expected | PREFLIGHT
-
-
 def test_matched_scenario_under_the_strict_parser(tmp_path: Path) -> None:
     data = simulate("matched", tmp_path / "data")
     run = succeeded(run_pipeline(tmp_path, "--input", "data/sheet.csv", *genome(data), *FAST, parser="v2"))

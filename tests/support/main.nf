@@ -8,7 +8,7 @@ include { PAIR        } from '../../modules/local/pair'
 include { PREDICT     } from '../../modules/local/predict'
 include { STANDARDISE } from '../../modules/local/standardise'
 include { TRAIN       } from '../../modules/local/train'
-include { sampleInput } from '../../workflows/cellpredx'
+include { checkInput  } from '../../workflows/cellpredx'
 include {
     planOf
     readSchema
@@ -100,7 +100,7 @@ def samplesOf(data) {
     def options = resolveOptions([input: "${data}/sheet.csv", outdir: 'results'], readSchema("${projectDir}/nextflow_schema.json")).options
     def sheet = readSheet(options.input, readSchema("${projectDir}/assets/schema_input.json"))
     def plan = planOf(sheet.rows, options).plan
-    return plan.samples.collect { sample -> sampleInput(sample, plan, options) }
+    return plan.samples.collect { sample -> checkInput(sample, plan, options) }
 }
 
 def transferMeta() {

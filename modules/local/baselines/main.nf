@@ -3,7 +3,7 @@ process BASELINES {
     label 'process_high'
     label 'image_baselines'
     ext need: { meta.size ? 1.GB + 10.KB * meta.size.cells + 60.B * meta.size.values : null }
-    publishDir "${task.ext.outdir}/groups/${meta.group}", mode: "${task.ext.publish_dir_mode}", pattern: '*.csv', saveAs: { name -> "${name - '.baselines.csv'}/baselines.csv" }
+    publishDir "${task.ext.outdir}/groups/${meta.group}", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep', pattern: '*.csv', saveAs: { name -> "${name - '.baselines.csv'}/baselines.csv" }
 
     input:
     tuple val(meta), path(pair), path(labels)

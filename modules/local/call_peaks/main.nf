@@ -2,7 +2,7 @@ process CALL_PEAKS {
     tag "${meta.id}"
     label 'process_medium'
     label 'image_peaks'
-    publishDir "${task.ext.outdir}/samples/${meta.id}/peaks", mode: "${task.ext.publish_dir_mode}"
+    publishDir "${task.ext.outdir}/samples/${meta.id}/peaks", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep'
 
     input:
     tuple val(meta), path(store)

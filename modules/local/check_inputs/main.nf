@@ -20,7 +20,9 @@ process CHECK_INPUTS {
     """
 
     stub:
+    def rows = new groovy.json.JsonSlurper().parseText(new String(spec.tokenize(':').last().decodeBase64())).rows ?: []
+    def kind = rows.any { row -> row.fragments } ? 'fragments' : meta.modality == 'rna' ? 'genes' : 'peaks'
     """
-    echo '{"sample": "${meta.id}", "kind": "${meta.modality == 'rna' ? 'genes' : 'peaks'}", "proteins": false, "problems": []}' > check.json
+    echo '{"sample": "${meta.id}", "kind": "${kind}", "proteins": ${rows.any { row -> row.proteins }}, "problems": []}' > check.json
     """
 }

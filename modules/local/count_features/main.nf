@@ -2,7 +2,7 @@ process COUNT_FEATURES {
     tag "${meta.id}: ${meta.kind}"
     label 'process_medium'
     label 'image_core'
-    publishDir "${task.ext.outdir}/samples/${meta.id}/matrix", mode: "${task.ext.publish_dir_mode}", saveAs: { name -> name.endsWith('.h5ad') ? "${meta.name}.h5ad" : name == 'frip.csv' ? "${meta.name.replaceFirst('peaks', 'frip')}.csv" : null }
+    publishDir "${task.ext.outdir}/samples/${meta.id}/matrix", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep', saveAs: { name -> name.endsWith('.h5ad') ? "${meta.name}.h5ad" : name == 'frip.csv' ? "${meta.name.replaceFirst('peaks', 'frip')}.csv" : null }
 
     input:
     tuple val(meta), path(store), path(peaks, stageAs: 'peaks/*'), path(annotation, stageAs: 'annotation/*'), path(blacklist, stageAs: 'blacklist/*')

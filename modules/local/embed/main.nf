@@ -3,7 +3,7 @@ process EMBED {
     label 'process_medium'
     label 'image_core'
     ext need: { meta.size ? 1.GB + 20.KB * meta.size.cells + 60.B * meta.size.values : null }
-    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}"
+    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep'
 
     input:
     tuple val(meta), path(annotated), path(graph, stageAs: 'graph/*'), path(bundle, stageAs: 'bundle')

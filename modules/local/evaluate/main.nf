@@ -2,7 +2,7 @@ process EVALUATE {
     tag "${meta.transfer}: ${meta.query}"
     label 'process_single'
     label 'image_core'
-    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", pattern: '{evaluation.json,*.csv}'
+    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep', pattern: '{evaluation.json,*.csv}'
 
     input:
     tuple val(meta), path(predictions), path(domain_gap), path(determinants), path(explain), path(baselines), path(labels)

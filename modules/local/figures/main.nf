@@ -3,7 +3,7 @@ process FIGURES {
     label 'process_medium'
     label 'image_core'
     ext need: { meta.size ? 1.GB + 10.KB * meta.size.cells + 30.B * meta.size.values : null }
-    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}"
+    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep'
 
     input:
     tuple val(meta), path(annotated), path(determinants), path(result), path(embedding)

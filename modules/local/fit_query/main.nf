@@ -3,7 +3,7 @@ process FIT_QUERY {
     label 'process_medium'
     label 'image_core'
     ext need: { meta.size ? 1.GB + 50.KB * meta.size.cells + 60.B * meta.size.values : null }
-    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", pattern: 'domain_gap.json'
+    publishDir "${task.ext.outdir}/groups/${meta.group}/${meta.query}", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep', pattern: 'domain_gap.json'
 
     input:
     tuple val(meta), path(query), path(graph, stageAs: 'graph/*'), path(bundle, stageAs: 'bundle')

@@ -3,7 +3,7 @@ process INGEST_FRAGMENTS {
     label 'process_low'
     label 'image_core'
     ext need: { 1.GB + 1.B * files.sum { file -> file.size() }.intdiv(2) }
-    publishDir "${task.ext.outdir}/samples/${meta.id}/fragments", mode: "${task.ext.publish_dir_mode}", pattern: '*.csv'
+    publishDir "${task.ext.outdir}/samples/${meta.id}/fragments", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep', pattern: '*.csv'
 
     input:
     tuple val(meta), val(spec), path(files, stageAs: 'in?/*')

@@ -2,7 +2,7 @@ process MERGE_PEAKS {
     tag "${meta.id}"
     label 'process_low'
     label 'image_core'
-    publishDir "${task.ext.outdir}/groups/${meta.id}", mode: "${task.ext.publish_dir_mode}"
+    publishDir "${task.ext.outdir}/groups/${meta.id}", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep'
 
     input:
     tuple val(meta), path(calls)

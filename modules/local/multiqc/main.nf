@@ -1,7 +1,7 @@
 process MULTIQC {
     label 'process_single'
     label 'image_report'
-    publishDir "${task.ext.outdir}/multiqc", mode: "${task.ext.publish_dir_mode}", pattern: '*.html'
+    publishDir "${task.ext.outdir}/multiqc", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep', pattern: '*.html'
 
     input:
     path content

@@ -2,7 +2,7 @@ process PROTEINS {
     tag "${meta.id}"
     label 'process_low'
     label 'image_core'
-    publishDir "${task.ext.outdir}/samples/${meta.id}/matrix", mode: "${task.ext.publish_dir_mode}"
+    publishDir "${task.ext.outdir}/samples/${meta.id}/matrix", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep'
 
     input:
     tuple val(meta), val(spec), path(files, stageAs: 'in?/*'), path(store, stageAs: 'store')

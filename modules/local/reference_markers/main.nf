@@ -3,7 +3,7 @@ process REFERENCE_MARKERS {
     label 'process_medium'
     label 'image_core'
     ext need: { meta.size ? 1.GB + 10.KB * meta.size.cells + 60.B * meta.size.values : null }
-    publishDir "${task.ext.outdir}/groups/${meta.folder}", mode: "${task.ext.publish_dir_mode}", pattern: '*.csv'
+    publishDir "${task.ext.outdir}/groups/${meta.folder}", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep', pattern: '*.csv'
 
     input:
     tuple val(meta), path(pair), path(labels)

@@ -1,7 +1,7 @@
 process REPORT {
     label 'process_single'
     label 'image_core'
-    publishDir "${task.ext.outdir}", mode: "${task.ext.publish_dir_mode}", pattern: '*.csv'
+    publishDir "${task.ext.outdir}", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep', pattern: '*.csv'
 
     input:
     stdin

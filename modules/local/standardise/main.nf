@@ -2,7 +2,7 @@ process STANDARDISE {
     tag "${meta.id}"
     label 'process_low'
     label 'image_core'
-    publishDir "${task.ext.outdir}/samples/${meta.id}/matrix", mode: "${task.ext.publish_dir_mode}", pattern: '*.h5ad'
+    publishDir "${task.ext.outdir}/samples/${meta.id}/matrix", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep', pattern: '*.h5ad'
 
     input:
     tuple val(meta), val(spec), path(files, stageAs: 'in?/*')
@@ -21,6 +21,6 @@ process STANDARDISE {
 
     stub:
     """
-    touch ${meta.kind}.h5ad sample.json
+    touch ${meta.kind}.h5ad ${meta.proteins ? 'proteins.h5ad' : ''} sample.json
     """
 }

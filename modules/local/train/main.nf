@@ -4,7 +4,7 @@ process TRAIN {
     label 'process_gpu'
     label 'image_torch'
     ext need: { meta.size ? 1.GB + 40.KB * meta.size.cells + 60.B * meta.size.values : null }
-    publishDir "${task.ext.outdir}/groups/${meta.folder}", mode: "${task.ext.publish_dir_mode}", pattern: 'model'
+    publishDir "${task.ext.outdir}/groups/${meta.folder}", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep', pattern: 'model'
 
     input:
     tuple val(meta), path(pair), path(labels)

@@ -74,7 +74,7 @@ def read_spec(source: str) -> SampleSpec:
     return SampleSpec(
         sample=str(raw["sample"]),
         modality=str(raw["modality"]),
-        roles=tuple(raw["roles"]),
+        roles=tuple(raw.get("roles", ())),
         labels_file=_staged(labels.get("file")),
         labels_column=labels.get("column"),
         batch=raw.get("batch"),
