@@ -171,6 +171,18 @@ PARAMETERS = (
     Case("a bundle whose JSON is cut", "is damaged: bundle.json", given={"model": "cut_bundle"}),
     Case("a bundle whose kind of features is a command", "is damaged: bundle.json", given={"model": "odd_bundle"}),
     Case("a sheet of 5 GB", "the table is larger than 16 MB", "huge.csv", given={"input": "huge.csv"}),
+    Case(
+        "a sheet of one long line",
+        "a line of more than 8,000 characters",
+        "endless.csv, line 1",
+        given={"input": "endless.csv"},
+    ),
+    Case(
+        "a cell of 7,000 quotes",
+        "a quote is not closed, or stands inside a cell",
+        "quotes.csv, line 3",
+        given={"input": "quotes.csv"},
+    ),
     Case("a sheet in UTF-16", "the table is no UTF-8 text", "utf16.csv", given={"input": "utf16.csv"}),
     Case(
         "tabs for commas in the sheet", "columns are separated by tabs", "tabs.csv, line 1", given={"input": "tabs.csv"}

@@ -429,6 +429,9 @@ def sheet_files(folder: Path) -> None:
         (folder / name / "bundle.json").write_text(info)
     header, row = "sample,role,modality,matrix,labels", "r,reference,rna,a.h5ad,l.csv\n"
     sparse("huge.csv")(folder)
+    (folder / "endless.csv").write_text("sample" * 100_000)
+    quotes = '"' * 7002
+    (folder / "quotes.csv").write_text(f"{header}\n{row}{quotes},query,rna,b.h5ad,\n")
     (folder / "utf16.csv").write_bytes(f"{header}\n{row}".encode("utf-16"))
     (folder / "tabs.csv").write_text(f"{header}\n{row}".replace(",", "\t"))
     (folder / "void.csv").touch()

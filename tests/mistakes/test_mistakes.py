@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from cellpredx.cli import main
@@ -348,12 +350,21 @@ def test_no_file_however_made_fills_the_memory(tmp_path: Path, spec_text: Callab
     assert done.stdout.strip() == str([0] * len(verbs)), done.stdout + done.stderr
 
 
+def test_what_is_packed_tightly_by_right_is_no_mistake(tmp_path: Path, spec_text: Callable[..., str]) -> None:
+    """A column of one text, and a layer that is never read and of which nothing is stored."""
+    matrix().write_h5ad(tmp_path / "m.h5ad")
+    with h5py.File(tmp_path / "m.h5ad", "a") as handle:
+        handle["obs"].create_dataset("site", data=np.full(2_000_000, b"the same hospital"), compression="gzip")
+        handle["obsm"].create_dataset("X_far", (10**9, 50), "f4", chunks=(1000, 50))
+    spec = spec_text({"matrix": tmp_path / "m.h5ad"}, modality="rna")
+    assert main(["check", "--spec", spec, "--out", str(tmp_path / "check.json")]) == 0
+    assert json.loads((tmp_path / "check.json").read_text())["problems"] == []
+
+
 def test_memory_that_runs_out_is_one_message_and_tried_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def hungry(_args: object) -> None:
-        import numpy as np
-
         np.ones(1 << 58)
 
     monkeypatch.setattr("cellpredx.cli.print_versions", hungry)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cellpredx.core.barcodes import explain_mismatch
 from cellpredx.core.errors import UserError
 from cellpredx.core.text import open_text
-from cellpredx.samplesheet.layout import MOST_UNPACKED_TEXT, check_shape, refuse_odd
+from cellpredx.samplesheet.layout import MOST_UNPACKED_NAMES, check_shape, refuse_odd
 
 REGION_NAME = r"^(?P<chrom>.+?)[:\-_](?P<start>\d+)[\-_](?P<end>\d+)$"
 COORDINATES = (("chrom", "start", "end"), ("seqnames", "start", "end"), ("chr", "start", "end"))
@@ -117,7 +117,7 @@ def mtx_size(path: Path) -> tuple[int, int]:
             if len(fields) < 2 or not all(field.isdecimal() and len(field) < 19 for field in fields[:3]):
                 break
             # An entry takes six bytes or more: row, column, value.
-            most = path.stat().st_size * (MOST_UNPACKED_TEXT if path.suffix == ".gz" else 1) // 6
+            most = path.stat().st_size * (MOST_UNPACKED_NAMES if path.suffix == ".gz" else 1) // 6
             if len(fields) > 2 and int(fields[2]) > most:
                 raise UserError(
                     f"the matrix announces {int(fields[2]):,} entries, and the file has room for {most:,} at most",

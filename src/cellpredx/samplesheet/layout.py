@@ -7,20 +7,24 @@ import h5py
 
 from cellpredx.core.errors import UserError
 
-# deflate packs no more than 1032 bytes into one; texts that tell cells or genes apart are never packed that far.
+# deflate packs no more than 1032 bytes into one; names, which tell cells or genes apart, are never packed that far.
 MOST_UNPACKED = 1100
-MOST_UNPACKED_TEXT = 100
+MOST_UNPACKED_NAMES = 100
 ALWAYS_UNPACKED = 16 << 20
+_NAMES = ("barcodes", "genes", "gene_names", "id", "name")
+# What is never read of an .h5ad does no harm, however it is packed.
+_UNREAD = ("uns/", "obsm/", "varm/", "obsp/", "varp/")
 _WHOLE_FILE = "write the file again in one piece: anndata.read_h5ad(path).write_h5ad(path)"
 
 
 def refuse_odd(handle: Any, path: Path) -> None:
-    """Raise UserError for a part that lies in another file, and for one that is larger than the file can hold."""
-
+    """Raise UserError for a part that is read and lies in another file, or is larger than the file can hold."""
     links: list[tuple[str, Any]] = []
     # Raised inside the visit, an error would be lost in HDF5.
     handle.visititems_links(lambda name, link: links.append((name, link)))
     for name, link in links:
+        if name.startswith(_UNREAD):
+            continue
         if isinstance(link, h5py.ExternalLink):
             raise UserError("a part of the file lies in another file", f"{path.name}, {name}", _WHOLE_FILE)
         if isinstance(link, h5py.HardLink) and isinstance(item := handle[name], h5py.Dataset):
@@ -31,7 +35,8 @@ def _look_at(item: Any, name: str, path: Path) -> None:
     if item.is_virtual or item.external:
         raise UserError("a part of the file lies in another file", f"{path.name}, {name}", _WHOLE_FILE)
     unpacked = item.size * item.dtype.itemsize if item.shape else 0
-    most = MOST_UNPACKED if item.dtype.kind in "biufV" else MOST_UNPACKED_TEXT
+    is_name = name.rpartition("/")[2] in (*_NAMES, item.parent.attrs.get("_index"))
+    most = MOST_UNPACKED_NAMES if is_name else MOST_UNPACKED
     if unpacked > ALWAYS_UNPACKED + most * item.id.get_storage_size():
         raise UserError(
             f"{name} claims {item.size:,} values, which {item.id.get_storage_size():,} bytes cannot hold",

@@ -538,6 +538,11 @@ def readTable(path, columns, required) {
         return [rows: [], mistakes: [mistake(path.name, what, "give a CSV file in UTF-8 with the columns ${columns.join(', ')}")]]
     }
     def lines = text.split(/\r\n|\n|\r/, -1).toList().withIndex(1).findAll { one -> one[0].replace(',', '').trim() }
+    def endless = lines.find { one -> one[0].size() > 8000 }
+    if (endless) {
+        def remedy = 'give a CSV file with a line end after every row'
+        return [rows: [], mistakes: [mistake(place(path, endless[1], null), 'a line of more than 8,000 characters', remedy)]]
+    }
     if (lines.size() < 2) {
         def what = lines ? 'the sheet has a header and no row' : 'the sheet is empty'
         def remedy = "write a header line (${columns.join(',')}) and a row for each file"
@@ -597,9 +602,12 @@ def headerMistakes(named, columns, required, where) {
     return unknown + missing + twice
 }
 
-// The cells of a line; null where its quotes do not fit.
+// The cells of a line; null where its quotes do not fit, or are so many that the pattern's stack would not do.
 def cellsOf(line) {
-    def parts = ",${line}".toString().findAll(/,\s*(?:"(?:[^"]|"")*"|[^",]*)\s*(?=,|$)/)
+    if (line.count('"') > 1000) {
+        return null
+    }
+    def parts = ",${line}".toString().findAll(/,\s*(?:"(?:[^"]++|"")*"|[^",]*)\s*(?=,|$)/)
     return parts.join('') == ",${line}".toString()
         ? parts.collect { part -> part.substring(1).trim().replaceAll(/^"|"$/, '').replace('""', '"').trim() }
         : null
