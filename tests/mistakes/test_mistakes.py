@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from cellpredx.cli import main
-from tests.mistakes.cases import ALL, INPUTS, PARAMETERS, SETTINGS, SHEET, TRANSFERS, VALUES, Case
-from tests.mistakes.files import matrix, sheet_files
+from tests.mistakes.cases import ALL, INPUTS, PARAMETERS, SETTINGS, SHEET, SHELL, TRANSFERS, VALUES, Case
+from tests.mistakes.files import matrix, peak_matrix, sheet_files
 from tests.pipeline.conftest import ENGINE, ROOT
 
 COLUMNS = (
@@ -348,6 +348,19 @@ def test_no_file_however_made_fills_the_memory(tmp_path: Path, spec_text: Callab
         [sys.executable, "-c", LIMITED], input=json.dumps(verbs), capture_output=True, text=True, timeout=300
     )
     assert done.stdout.strip() == str([0] * len(verbs)), done.stdout + done.stderr
+
+
+def test_a_column_of_linked_genes_that_is_not_there_is_told_beside_an_annotation_too(tmp_path: Path) -> None:
+    peak_matrix(tmp_path)
+    (tmp_path / "in1").mkdir()
+    (tmp_path / "in1" / "peaks.h5ad").symlink_to(tmp_path / "peaks.h5ad")
+    row = {"library": "q", "matrix": str(tmp_path / "in1")}
+    spec = {"sample": "q", "modality": "atac", "roles": ["query"], "peak_gene_link": SHELL, "rows": [row]}
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    verb = ["check", "--spec", str(tmp_path / "spec.json"), "--needs-genes", "--has-annotation"]
+    assert main([*verb, "--out", str(tmp_path / "check.json")]) == 0
+    (problem,) = json.loads((tmp_path / "check.json").read_text())["problems"]
+    assert problem["what"].startswith("var has no column '$(touch PWNED)")
 
 
 def test_what_is_packed_tightly_by_right_is_no_mistake(tmp_path: Path, spec_text: Callable[..., str]) -> None:

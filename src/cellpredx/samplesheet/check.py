@@ -121,7 +121,7 @@ class SampleCheck:
         self.kinds.add(kind)
         self.proteins = self.proteins or (spec.modality == "rna" and holds_proteins(header))
         self.barcodes |= {spec.cell_name(row.library, b) for b in header.obs.index}
-        for error in matrix_problems(row, header, spec, listed, self.needs_genes and not self.shared.has_annotation):
+        for error in matrix_problems(row, header, spec, listed, self.needs_genes, self.shared.has_annotation):
             self.problems.add(row, error)
         if kind == "peaks":
             self.chromosomes |= chromosomes_of(header)

@@ -10,17 +10,17 @@ from cellpredx.samplesheet.headers import GENE_IDS, GENE_NAMES, REGION_NAME, Hea
 
 
 def matrix_problems(
-    row: Row, header: Header, spec: SampleSpec, listed: set[str] | None, needs_genes: bool
+    row: Row, header: Header, spec: SampleSpec, listed: set[str] | None, needs_genes: bool, has_annotation: bool
 ) -> list[UserError]:
     """Return what is wrong between a matrix and its row.
 
-    listed: the barcodes of the row's list; needs_genes: gene activity is needed and there is no annotation.
+    listed: the barcodes of the row's list; needs_genes: gene activity will be made of it.
     """
     found = [_modality_problem(header, spec)]
     wrong_list = unlisted(header, row.barcodes, listed) if row.barcodes is not None and listed is not None else None
     found.append(wrong_list or _label_problem(header, spec, listed))
     if needs_genes:
-        found.append(_gene_problem(row, header, spec))
+        found.append(_gene_problem(row, header, spec, has_annotation))
     return [error for error in found if error is not None]
 
 
@@ -56,9 +56,17 @@ def _modality_problem(header: Header, spec: SampleSpec) -> UserError | None:
     return None
 
 
-def _gene_problem(row: Row, header: Header, spec: SampleSpec) -> UserError | None:
-    linked = spec.peak_gene_link is not None and spec.peak_gene_link in header.var_columns
-    if matrix_kind(header.var, spec.modality) != "peaks" or row.gene_activity is not None or linked:
+def _gene_problem(row: Row, header: Header, spec: SampleSpec, has_annotation: bool) -> UserError | None:
+    link = spec.peak_gene_link
+    if matrix_kind(header.var, spec.modality) != "peaks" or row.gene_activity is not None or link in header.var_columns:
+        return None
+    if link is not None:
+        return UserError(
+            f"var has no column {link!r}",
+            header.path.name,
+            f"write in --peak_gene_link one of {', '.join(header.var_columns) or 'none'}, or leave it out",
+        )
+    if has_annotation:
         return None
     return UserError(
         "RNA->ATAC needs gene activity, and only peaks are given",
