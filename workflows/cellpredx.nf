@@ -2,6 +2,7 @@ include { ANNOTATE         } from '../modules/local/annotate'
 include { BASELINES        } from '../modules/local/baselines'
 include { CALL_PEAKS       } from '../modules/local/call_peaks'
 include { CHECK_INPUTS     } from '../modules/local/check_inputs'
+include { CHECK_SETTINGS   } from '../modules/local/check_settings'
 include { COUNT_FEATURES   } from '../modules/local/count_features'
 include { EMBED            } from '../modules/local/embed'
 include { EVALUATE         } from '../modules/local/evaluate'
@@ -23,7 +24,7 @@ include { REPORT           } from '../modules/local/report'
 include { RETRAIN          } from '../modules/local/retrain'
 include { STANDARDISE      } from '../modules/local/standardise'
 include { TRAIN            } from '../modules/local/train'
-include { crossesToGenes ; mistakesOf ; needsOf  } from '../subworkflows/local/plan_matrices'
+include { crossesToGenes ; mistakesOf ; needsOf ; scenariosOf } from '../subworkflows/local/plan_matrices'
 include { mistakesText     } from '../subworkflows/local/check_sheet'
 include { engineVersion ; gpuText ; preflightMistakes ; preflightsOf ; siteOf ; siteText } from '../subworkflows/local/check_site'
 
@@ -39,17 +40,25 @@ workflow CELLPREDX {
     def blacklist = options.blacklist ?: []
     def wishes = options + [can_call_peaks: canCallPeaks(options)]
 
-    // The headers of every sample are read, and the images and a GPU looked at, before anything else runs.
+    // What all samples share and the headers of every sample are read, and the images and a GPU looked at, before
+    // anything else runs.
+    CHECK_SETTINGS(
+        annotation,
+        chrom_sizes,
+        blacklist,
+        label_map,
+        plan.transfers.findAll { transfer -> transfer.bundle }.collect { transfer -> transfer.bundle }.unique(),
+        options.subMap(['genome', 'preset', 'hyperparameters']) + [scenarios: scenariosOf(plan, options)]
+    )
     CHECK_INPUTS(
         channel.fromList(plan.samples.collect { sample -> checkInput(sample, plan, options) }),
-        options.annotation != null
+        chrom_sizes,
+        label_map,
+        options.subMap(['genome']) + [has_annotation: options.annotation != null]
     )
     def looks = preflightsOf(plan.images)
     def training = 'torch' in plan.images ? [options.device] : []
-    PREFLIGHT(
-        channel.fromList(looks).map { images -> 'core' in images ? [images, annotation, chrom_sizes, blacklist] : [images, [], [], []] },
-        options.subMap(['genome'])
-    )
+    PREFLIGHT(channel.fromList(looks))
     PREFLIGHT_TRAINING(channel.fromList(training))
     // Where a task fails, the lists end early: then the engine tells why.
     ch_preflight = PREFLIGHT.out.json
@@ -65,13 +74,16 @@ workflow CELLPREDX {
         .toList()
         .filter { checks -> checks.size() == plan.samples.size() }
         .map { checks -> [checks] }
+        .combine(CHECK_SETTINGS.out.json)
         .combine(ch_preflight.map { reports -> [reports] })
-        .map { checks, reports ->
-            def mistakes = preflightMistakes(reports) + mistakesOf(checks, plan, wishes)
+        .map { checks, json, reports ->
+            def settings = new groovy.json.JsonSlurper().parseText(json.text)
+            def mistakes = preflightMistakes(reports) + mistakesOf(checks, settings, plan, wishes)
             if (mistakes) {
                 error(mistakesText(mistakes))
             }
             log.info(siteText(reports))
+            takenAsActivity(checks, plan).each { text -> log.warn(text) }
             [
                 kinds: checks.collectEntries { check -> [(check.sample): check.kind] },
                 proteins: checks.findAll { check -> check.proteins }.collect { check -> check.sample }.sort()
@@ -352,8 +364,9 @@ workflow CELLPREDX {
         .unique()
         .toSortedList { a, b -> a.toString() <=> b.toString() }
         .map { rows -> rows.collectEntries { process, versions -> [(process.tokenize(':').last()): versions] } }
-    ch_versions
+        // Of a run that is being stopped there may be none, and nothing is to be written then.
         .filter { versions -> versions }
+    ch_versions
         .map { versions -> versions.collect { process, text -> "${process}: ${text}" }.join('\n') + '\n' }
         .collectFile(name: 'versions.yml', storeDir: "${options.outdir}/pipeline_info")
     REPORT(
@@ -438,6 +451,14 @@ def canCallPeaks(options) {
     def folders = (System.getenv('PATH') ?: '').tokenize(':')
     def found = inImages || folders.any { folder -> new java.io.File(folder, 'macs3').canExecute() }
     return options.call_peaks == 'auto' && found
+}
+
+// Genes of a sample that the sheet calls ATAC cannot be told from those of RNA by their names.
+def takenAsActivity(checks, plan) {
+    def modality = plan.samples.collectEntries { sample -> [(sample.id): sample.modality] }
+    return checks.findAll { check -> modality[check.sample] == 'atac' && check.kind == 'gene_activity' }.collect { check ->
+        "sample ${check.sample}: its features are genes, which are taken as gene activity of ATAC; write rna where they are RNA"
+    }
 }
 
 // What --label_map renames and no sample has; of each sample, such names with the label that is spelled most like each.

@@ -26,6 +26,7 @@ STAGES = (
 )
 
 
+OUT_OF_MEMORY = 137
 PACKAGES = ("numpy", "scipy", "anndata", "scikit-learn", "umap-learn", "torch")
 
 
@@ -85,4 +86,8 @@ def main(argv: list[str] | None = None) -> int:
         where = str(error.filename) if error.filename else None
         print(UserError(error.strerror or str(error), where), file=sys.stderr)
         return 1
+    except MemoryError as error:
+        # As where the system ends a task that takes too much: the workflow tries again with more.
+        print(UserError(f"not enough memory: {error}", None, "give the task more memory"), file=sys.stderr)
+        return OUT_OF_MEMORY
     return 0

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # What looks at every run's site anew.
 PREFLIGHT = {"PREFLIGHT", "PREFLIGHT_TRAINING"}
+CHECKS = {"CHECK_INPUTS", "CHECK_SETTINGS", *PREFLIGHT}
 ENGINE = os.environ.get("NEXTFLOW") or shutil.which("nextflow")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.conftest import ENGINE, PREFLIGHT, ROOT, run_pipeline, simulate
+from tests.pipeline.conftest import CHECKS, ENGINE, ROOT, run_pipeline, simulate
 
 pytestmark = pytest.mark.skipif(ENGINE is None, reason="no `nextflow` on PATH, and the variable NEXTFLOW names none")
 
@@ -31,7 +31,7 @@ def test_a_site_that_lacks_something_is_told_with_the_mistakes_of_the_sheet(tmp_
     assert any("--device cuda was asked for" in what for where, what in found.items() if where.startswith("node "))
     assert any("no column 'celltype'" in what for what in found.values())
     assert "3 mistakes: nothing was run" in run.said
-    assert {task["name"].split(" ")[0].split(":")[-1] for task in run.tasks()} == {"CHECK_INPUTS", *PREFLIGHT}
+    assert {task["name"].split(" ")[0].split(":")[-1] for task in run.tasks()} == CHECKS
     tasks = run.json("pipeline_info/preflight.json")["tasks"]
     assert [task["images"] for task in tasks] == [["core", "report"], ["torch"]]
     assert tasks[1]["problems"]

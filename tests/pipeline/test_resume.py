@@ -76,8 +76,8 @@ class Change:
 
 
 CHANGES = [
-    Change("hyper-parameter", both(trained), {"--hyperparameters": "iterations=40"}),
-    Change("preset", both(trained), {"--preset": "tuned"}, slow=True),
+    Change("hyper-parameter", both(trained) | {"CHECK_SETTINGS"}, {"--hyperparameters": "iterations=40"}),
+    Change("preset", both(trained) | {"CHECK_SETTINGS"}, {"--preset": "tuned"}, slow=True),
     Change(
         "seed",
         both(lambda group: trained(group, again=8) | {f"BASELINES ({group})"}),
@@ -90,7 +90,9 @@ CHANGES = [
         {"--target_error": "0.1"},
         slow=True,
     ),
-    Change("annotation", ingested("donor") | ingested("atlas"), {"--annotation": "data/other.gtf.gz"}),
+    Change(
+        "annotation", ingested("donor") | ingested("atlas") | {"CHECK_SETTINGS"}, {"--annotation": "data/other.gtf.gz"}
+    ),
     Change("min_tss", ingested("donor") | ingested("atlas"), {"--min_tss": "3"}, slow=True),
     Change(
         "whitelist, and labels in another column",
@@ -202,7 +204,7 @@ def rerun(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     first = run({})
     assert first == {f"CHECK_INPUTS ({name})" for name in ("reference", "donor", "atlas")} | {
         *(f"LABELS ({name})" for name in ("reference", "donor", "atlas")),
-        "STANDARDISE (reference)",
+        *("STANDARDISE (reference)", "CHECK_SETTINGS"),
     } | ingested("donor") | ingested("atlas")
 
     def run_again(change: Change) -> set[str]:

@@ -223,18 +223,6 @@ def test_atac_to_atac_on_peaks_with_lanes_and_libraries(tmp_path: Path) -> None:
         assert max(int(line[4]) for line in lines) == 1000
 
 
-def test_fragments_without_peaks_use_windows_and_odd_file_names_do_no_harm(tmp_path: Path) -> None:
-    # Names that a shell would take apart: in folders and in files.
-    data = simulate("atac", tmp_path / "donor's (data)", cells=60)
-    genes = (data / "genes.gtf.gz").rename(data / "my genes; 'v1' & x.gtf.gz")
-    rows = (data / "sheet.csv").read_text().replace("peaks.bed", "")
-    (data / "no_peaks.csv").write_text(rows)
-    arguments = ["--annotation", str(genes), "--chrom_sizes", str(data / "genome.sizes"), *FAST]
-    run = succeeded(run_pipeline(tmp_path, "--input", str(data / "no_peaks.csv"), *arguments, "--call_peaks", "off"))
-    assert (run.outdir / "samples/query/matrix/windows_500.h5ad").is_file()
-    assert "no peaks were given" in run.table("summary.csv")[0]["reason"]
-
-
 @pytest.mark.parametrize("scenario", ["unmatched", "atac"])
 def test_tuned_is_one_word_and_its_bundle_annotates_alike(tmp_path: Path, scenario: str) -> None:
     data = simulate(scenario, tmp_path / "data", cells=100)
@@ -453,25 +441,6 @@ def test_names_of_matched_cells_change_nothing_but_the_scenario(tmp_path: Path) 
     assert rows["kept"] == rows["renamed"]
     for path in sorted((found["kept"].outdir / "groups/all/model").iterdir()):
         assert path.read_bytes() == (found["renamed"].outdir / "groups/all/model" / path.name).read_bytes()
-
-
-def test_what_is_wrong_in_files_is_told_before_anything_else_runs(rna: Path) -> None:
-    data = rna / "data"
-    (data / "broken.h5ad").write_text("no HDF5\n")
-    (data / "wrong.csv").write_text(
-        "sample,role,modality,matrix,labels\n"
-        "reference_rna,reference,rna,reference_rna.h5ad,celltype\n"
-        "query,query,rna,broken.h5ad,\n"
-    )
-    run = run_pipeline(rna, "--input", "data/wrong.csv", *FAST, outdir="wrong")
-    assert run.code != 0
-    assert "obs has no column 'celltype'" in run.said
-    assert "wrong.csv, line 2: reference_rna.h5ad" in run.said
-    assert "wrong.csv, line 3: broken.h5ad" in run.said
-    assert "2 mistakes in the input" in run.said
-    assert "Traceback" not in run.said
-    assert {task["name"].split(" ")[0].split(":")[-1] for task in run.tasks()} == {"CHECK_INPUTS", *PREFLIGHT}
-    assert not (run.outdir / "samples").exists()
 
 
 def test_the_page_of_the_outputs_names_every_file_and_column(unmatched_run: Run, rna_run: Run) -> None:

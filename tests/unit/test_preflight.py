@@ -13,7 +13,6 @@ import torch
 
 from cellpredx.core.errors import UserError
 from cellpredx.preflight.gpu import look_for_gpu
-from cellpredx.preflight.references import check_references
 from cellpredx.preflight.tools import look_for_tools
 
 ROOT = Path(__file__).parents[2]
@@ -64,36 +63,15 @@ def test_a_card_that_torch_cannot_use_is_named_with_its_driver(tmp_path: Path, m
         look_for_gpu("auto", True)
 
 
-def test_reference_files_are_read_and_compared(tmp_path: Path) -> None:
-    genes, sizes, bad, lines = (tmp_path / name for name in ("genes.bed", "genome.sizes", "bad.bed", "black.bed"))
-    genes.write_text("chr1\t5\t500\tA\tg\t+\n")
-    sizes.write_text("1\t1000\n")
-    bad.write_text("chr1\t90\t80\n")
-    lines.write_text("chr1\t5\t80\n")
-    assert check_references(str(genes), None, "hg38", str(lines)) == []
-    assert check_references(str(genes), None, None, None) == []
-    told = [(error.where, error.what) for error in check_references(str(genes), str(sizes), None, str(bad))]
-    assert told == [
-        ("bad.bed, line 1", "not a region: 'chr1 90 80': start is not before end"),
-        (
-            "parameters --annotation, --chrom_sizes",
-            "the one names chromosomes as chr1, the other as 1: none is the same",
-        ),
-    ]
-
-
 def test_the_verb_writes_what_it_finds(tmp_path: Path, run_verb: Callable[..., Any]) -> None:
-    bad = tmp_path / "bad.bed"
-    bad.write_text("chr1\t90\t80\n")
     out = tmp_path / "preflight.json"
-    run_verb("preflight", "--images", "core", "torch", "--device", "cuda", "--blacklist", bad, "--out", out)
+    run_verb("preflight", "--images", "core", "torch", "--device", "cuda", "--out", out)
     found = json.loads(out.read_text())
     assert found["tools"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert found["free_gb"] > 0
     assert [one["what"] for one in found["problems"]] == [
         "--device cuda was asked for, and the tasks that train request no GPU"
     ]
-    assert [one["where"] for one in found["reference_problems"]] == ["bad.bed, line 1"]
 
 
 @pytest.mark.parametrize("version", ["0.0.9", None])

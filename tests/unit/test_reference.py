@@ -17,12 +17,12 @@ import scipy.sparse as sp
 from cellpredx.core.annotation import Annotation
 from cellpredx.core.bundle_info import write_info
 from cellpredx.core.errors import UserError
-from cellpredx.core.labels import read_label_table
+from cellpredx.core.labels import apply_map, check_reference, read_label_table, read_map
 from cellpredx.core.spec import SampleSpec
 from cellpredx.matrix.sample_matrix import sample_matrix, write_h5ad
 from cellpredx.reference import pair as pairing
 from cellpredx.reference.checks import check_recipe, fingerprints, refuse_same_cells
-from cellpredx.reference.labels import apply_map, check_reference, read_map, sample_labels
+from cellpredx.reference.labels import sample_labels
 from cellpredx.reference.pair import Described, Pair, choose_scenario, stacked, take
 
 

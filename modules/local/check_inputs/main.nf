@@ -5,7 +5,9 @@ process CHECK_INPUTS {
 
     input:
     tuple val(meta), val(spec), path(files, stageAs: 'in?/*')
-    val has_annotation
+    path chrom_sizes, stageAs: 'chrom_sizes/*'
+    path label_map, stageAs: 'label_map.csv'
+    val settings
 
     output:
     tuple val(meta), path('check.json'), emit: json
@@ -15,7 +17,10 @@ process CHECK_INPUTS {
     cellpredx check \\
         --spec ${spec} \\
         ${meta.needs_genes ? '--needs-genes' : ''} \\
-        ${has_annotation ? '--has-annotation' : ''} \\
+        ${settings.has_annotation ? '--has-annotation' : ''} \\
+        ${chrom_sizes ? '--chrom-sizes chrom_sizes/*' : ''} \\
+        ${settings.genome ? "--genome ${settings.genome}" : ''} \\
+        ${label_map ? '--label-map label_map.csv' : ''} \\
         --out check.json
     """
 
@@ -23,6 +28,6 @@ process CHECK_INPUTS {
     def rows = new groovy.json.JsonSlurper().parseText(new String(spec.tokenize(':').last().decodeBase64())).rows ?: []
     def kind = rows.any { row -> row.fragments } ? 'fragments' : meta.modality == 'rna' ? 'genes' : 'peaks'
     """
-    echo '{"sample": "${meta.id}", "kind": "${kind}", "proteins": ${rows.any { row -> row.proteins }}, "problems": []}' > check.json
+    echo '{"sample": "${meta.id}", "kind": "${kind}", "proteins": ${rows.any { row -> row.proteins }}, "species": null, "chromosomes": [], "types": [], "problems": []}' > check.json
     """
 }

@@ -7,8 +7,7 @@ process PREFLIGHT {
     cache false
 
     input:
-    tuple val(images), path(annotation, stageAs: 'annotation/*'), path(chrom_sizes, stageAs: 'chrom_sizes/*'), path(blacklist, stageAs: 'blacklist/*')
-    val settings
+    val images
 
     output:
     tuple val(images), val("${task.container}"), path('preflight.json'), emit: json
@@ -17,10 +16,6 @@ process PREFLIGHT {
     """
     cellpredx preflight \\
         --images ${images.join(' ')} \\
-        ${annotation ? '--annotation annotation/*' : ''} \\
-        ${chrom_sizes ? '--chrom-sizes chrom_sizes/*' : ''} \\
-        ${settings.genome ? "--genome ${settings.genome}" : ''} \\
-        ${blacklist ? '--blacklist blacklist/*' : ''} \\
         --out preflight.json
     """
 

@@ -1,19 +1,18 @@
 """BED files of regions."""
 
 import csv
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellpredx.core.errors import UserError
 from cellpredx.core.text import open_text, table_lines
-from cellpredx.core.whole import check_whole
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LIMIT = 2**31 - 1
+WHAT = "the file of regions"
 
 
 def _position(text: str) -> int | None:
@@ -48,7 +47,7 @@ def read_regions(path: str | Path, sizes: Mapping[str, int] | None = None) -> li
     path = Path(path)
     regions = set()
     head = True
-    with open_text(path, "the file of regions") as lines:
+    with open_text(path, WHAT) as lines:
         for number, fields in table_lines(lines):
             names, head = head and [field.strip().lower() for field in fields[1:3]] == ["start", "end"], False
             if names:
@@ -78,8 +77,9 @@ def _plain_table(path: Path) -> "pd.DataFrame | None":
         **{"dtype": {"chrom": str, "start": "int64", "end": "int64"}, "quoting": csv.QUOTE_NONE},
     }
     try:
-        table = pd.read_csv(path, skip_blank_lines=False, encoding="utf-8", **options)
-    except (ValueError, OverflowError, OSError, EOFError, zlib.error):
+        with open_text(path, WHAT) as lines:
+            table = pd.read_csv(lines, skip_blank_lines=False, **options)
+    except (ValueError, OverflowError, UserError):
         return None
     sound = (table["start"] >= 0) & (table["start"] < table["end"]) & (table["end"] < LIMIT)
     odd = table["chrom"].str.startswith(("#", "track", "browser", "\ufeff")) | (table["chrom"].str.strip() == "")
@@ -91,7 +91,6 @@ def read_bed(path: str | Path, sizes: Mapping[str, int] | None = None) -> "pd.Da
     import pandas as pd
 
     path = Path(path)
-    check_whole(path)
     table = _plain_table(path)
     if table is not None and not (table["end"] > table["chrom"].map(dict(sizes or {}))).any():
         return table.drop_duplicates().sort_values(["chrom", "start", "end"], ignore_index=True)

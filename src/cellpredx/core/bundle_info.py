@@ -46,6 +46,13 @@ def read_info(folder: str | Path) -> dict[str, Any]:
         )
     if info.get("sha256") != _own_checksum(info) or not set(KEYS) <= set(info):
         raise UserError("bundle.json is damaged or was changed", folder.name, "copy the bundle again")
+    if set(info["files"]) != set(FILES):
+        strange = sorted(set(info["files"]) - set(FILES))
+        raise UserError(
+            f"bundle.json names other files than a bundle has: {', '.join(strange) or 'fewer'}",
+            folder.name,
+            "give the folder `model` of a run",
+        )
     for name in FILES:
         if not (folder / name).is_file() or sha256(folder / name) != info["files"].get(name):
             raise UserError(f"{name} of the bundle is missing or was changed", folder.name, "copy the bundle again")

@@ -4,6 +4,7 @@ from importlib import resources
 from pathlib import Path
 
 from cellpredx.core.errors import UserError
+from cellpredx.core.text import open_text
 
 GENOMES = ("hg38", "hg19", "mm10", "mm39")
 MITOCHONDRIAL = ("chrM", "MT", "chrMT", "M")
@@ -18,7 +19,9 @@ def read_sizes(genome: str | None, chrom_sizes: str | Path | None) -> dict[str, 
     A shipped genome answers to UCSC's names and, without `chr`, to Ensembl's.
     """
     if chrom_sizes is not None:
-        text, where = Path(chrom_sizes).read_text(encoding="utf-8"), str(chrom_sizes)
+        where = Path(chrom_sizes).name
+        with open_text(Path(chrom_sizes), "the file of chromosome sizes") as lines:
+            text = lines.read()
     elif genome is not None:
         text = resources.files("cellpredx.core").joinpath(f"sizes/{genome}.tsv").read_text(encoding="utf-8")
         where = genome
@@ -29,11 +32,13 @@ def read_sizes(genome: str | None, chrom_sizes: str | Path | None) -> dict[str, 
         if not line.strip():
             continue
         fields = line.split("\t")
-        if len(fields) < 2 or not fields[1].strip().isdigit():
+        if len(fields) < 2 or not fields[0] or not fields[1].strip().isdecimal() or len(fields[1]) > 12:
             raise UserError(
                 "not a line of chromosome sizes", f"{where}, line {number}", "write: name, tab, length in bp"
             )
         sizes[fields[0]] = int(fields[1])
+    if not sizes:
+        raise UserError("the file of chromosome sizes has no line", where, "write: name, tab, length in bp")
     if chrom_sizes is None:
         ensembl = {"MT" if name == "chrM" else name.removeprefix("chr"): size for name, size in sizes.items()}
         sizes.update(ensembl)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ["barcode", "cell_type"]
 ALIKE = 0.8
+# What R and Python write where there is none.
+MISSING = ("NA", "N/A", "<NA>", "NaN", "nan", "None")
 
 
 def _spelled(name: str) -> tuple[str, list[str], list[str]]:
@@ -101,3 +103,69 @@ def read_label_table(path: Path) -> "pd.DataFrame":
             "keep one line a cell",
         )
     return table
+
+
+def read_map(path: Path) -> dict[str, str]:
+    """Return the new name of every label that a CSV (from, to) names; '' takes the label away.
+
+    Raises UserError where a line renames nothing, or a label has two new names.
+    """
+    table = read_text_table(path, ["from", "to"])
+    names: dict[str, str] = {}
+    for row, old, new in table.itertuples(name=None):
+        if old == "":
+            raise UserError(
+                f"no label to rename to {new!r}",
+                f"{path.name}, line {row + 2}, column from",
+                "give the label as it is in the data; a cell without a label gets none by this table",
+            )
+        if names.setdefault(old, new) != new:
+            raise UserError(
+                f"label {old!r} is renamed to {names[old]!r} and to {new!r}",
+                f"{path.name}, line {row + 2}, column to",
+                "keep one line a label",
+            )
+    return names
+
+
+def apply_map(labels: "pd.DataFrame", names: dict[str, str]) -> "pd.DataFrame":
+    """Rename labels, matched exactly, once: what a label was renamed to is not renamed again."""
+    return labels.assign(cell_type=labels["cell_type"].map(lambda name: names.get(name, name)))
+
+
+def unused_names(labels: "pd.DataFrame", names: dict[str, str]) -> dict[str, str | None]:
+    """Return the labels of a map that no cell has, each with the label that is spelled most like it, where one is."""
+    there = labels["cell_type"].unique().tolist()
+    return {name: nearest_name(name, there) for name in names if name not in there}
+
+
+def without_missing(labels: "pd.DataFrame") -> "pd.DataFrame":
+    """Take away labels that are what R and Python write where there is none."""
+    missing = labels["cell_type"].str.strip().isin(MISSING)
+    return labels.assign(cell_type=labels["cell_type"].mask(missing, ""))
+
+
+def check_reference(labels: "pd.DataFrame", sample: str) -> None:
+    """Raise UserError where a cell of a reference has an empty label, or a type has the name of no type."""
+    if (labels["cell_type"] == "Unknown").any():
+        raise UserError(
+            f"reference {sample} has a type named Unknown, which here means that a cell has none",
+            None,
+            "rename it with --label_map, or leave its cells out",
+        )
+    empty = labels["cell_type"].str.strip() == ""
+    if empty.any():
+        first = labels.loc[empty, "barcode"].iloc[0]
+        raise UserError(
+            f"{int(empty.sum())} of {len(labels)} cells of reference {sample} have no label, the first is {first!r}",
+            None,
+            "leave these cells out with the column `barcodes`, or out of the CSV of labels; NA and NaN count as no "
+            "label: a type of such a name needs another, by --label_map",
+        )
+
+
+def final_labels(labels: "pd.DataFrame", names: dict[str, str]) -> "pd.DataFrame":
+    """Rename labels by a map, and leave out the cells whose label it takes away; '' where a cell has none."""
+    before = labels["cell_type"] != ""
+    renamed = apply_map(labels, names)
+    return without_missing(renamed[~(before & (renamed["cell_type"] == ""))])

@@ -15,6 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from cellpredx.core.errors import UserError
+from cellpredx.core.text import ALWAYS_UNPACKED, MOST_UNPACKED
 from cellpredx.core.whole import check_whole
 
 # Small enough that a block's bytes are still in the cache when they are parsed.
@@ -58,9 +59,17 @@ def read_blocks(path: Path) -> Iterator[NDArray[np.uint8]]:
     """Yield a file's bytes (plain, gzip or BGZF) in blocks that end at a line's end."""
     check_whole(path)
     rest = b""
+    most, unpacked = max(ALWAYS_UNPACKED, MOST_UNPACKED * path.stat().st_size), 0
     try:
         with _open(path) as handle:
             while chunk := handle.read(BLOCK):
+                unpacked += len(chunk)
+                if unpacked > most:
+                    raise UserError(
+                        f"the fragment file unpacks to more than {MOST_UNPACKED} times its size",
+                        path.name,
+                        "no fragments do: give the file that the aligner wrote",
+                    )
                 cut = chunk.rfind(b"\n") + 1
                 if cut == 0:
                     rest += chunk

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellpredx.core.errors import UserError
-from cellpredx.samplesheet.headers import DAMAGED, Header, folder_files, h5ad_table, unreadable
+from cellpredx.samplesheet.headers import DAMAGED, Header, element, folder_files, h5ad_table, unreadable
 
 _BLOCK = 32 << 20
 Read = Callable[[], sp.csr_matrix]
@@ -27,17 +27,15 @@ def _csr(values: Any, shape: tuple[int, int]) -> sp.csr_matrix:
 
 def _read_group(path: Any, name: str, shape: tuple[int, int], columns: NDArray[np.int64] | None) -> sp.csr_matrix:
     """Read a matrix of an .h5ad, sparse or dense (then in blocks of rows); `columns` of it, None for all."""
-    import anndata as ad
-
     with h5py.File(path, "r") as handle:
-        element = handle[name]
-        if isinstance(element, h5py.Group):
-            stored = ad.io.read_elem(element)
+        item = handle[name]
+        if isinstance(item, h5py.Group):
+            stored = element(item)
             stored.check_format(full_check=True)
             values = sp.csr_matrix(stored)
         else:
-            rows = max(1, _BLOCK // max(1, element.shape[1] * element.dtype.itemsize))
-            parts = [sp.csr_matrix(element[i : i + rows]) for i in range(0, element.shape[0], rows)]
+            rows = max(1, _BLOCK // max(1, item.shape[1] * item.dtype.itemsize))
+            parts = [sp.csr_matrix(item[i : i + rows]) for i in range(0, item.shape[0], rows)]
             values = sp.vstack(parts, format="csr")
     values = _csr(values, shape)
     return values if columns is None else values[:, columns]

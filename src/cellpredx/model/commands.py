@@ -18,6 +18,19 @@ MIN_FEATURES = 10
 
 def register(verbs: Any) -> None:
     """Add this stage's verbs."""
+    parser = verbs.add_parser("check-settings", help="read what all samples share -> settings.json")
+    parser.add_argument("--genome")
+    parser.add_argument("--chrom-sizes", type=Path)
+    parser.add_argument("--annotation", type=Path, help="GTF or gene BED")
+    parser.add_argument("--blacklist", type=Path, help="BED of regions whose signal is not to be trusted")
+    parser.add_argument("--label-map", type=Path, help="CSV (from, to)")
+    parser.add_argument("--bundles", type=Path, nargs="*", default=[])
+    parser.add_argument("--preset", default="paper")
+    parser.add_argument("--hyperparameters", default="")
+    parser.add_argument("--scenarios", nargs="*", default=[], help="those that the transfers may have")
+    parser.add_argument("--out", default="settings.json")
+    parser.set_defaults(run=run_check_settings)
+
     parser = verbs.add_parser("train", help="train a model on a transfer -> bundle, training.json")
     _training_options(parser)
     parser.add_argument("--target-error", type=float)
@@ -69,6 +82,18 @@ def _training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+
+
+def run_check_settings(args: argparse.Namespace) -> None:
+    """Write what is wrong with what all samples share; the workflow gathers it with the samples' problems."""
+    from dataclasses import fields
+
+    from cellpredx.core.files import write_json
+    from cellpredx.model.settings import Settings, check_settings
+
+    given = {field.name: getattr(args, field.name) for field in fields(Settings)}
+    lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+    write_json(check_settings(Settings(**{**given, **lists})), args.out)
 
 
 def _start_torch(threads: int) -> None:

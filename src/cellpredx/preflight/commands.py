@@ -10,10 +10,6 @@ def register(verbs: Any) -> None:
     verb.add_argument("--images", nargs="+", required=True, help="whose tools must be there")
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where models will be trained, if here")
     verb.add_argument("--accelerator", action="store_true", help="the task was given a GPU")
-    verb.add_argument("--annotation")
-    verb.add_argument("--chrom-sizes")
-    verb.add_argument("--blacklist")
-    verb.add_argument("--genome")
     verb.add_argument("--out", default="preflight.json")
     verb.set_defaults(run=run)
 
@@ -27,11 +23,7 @@ def run(args: argparse.Namespace) -> None:
     from cellpredx.core.errors import UserError
     from cellpredx.core.files import write_json
     from cellpredx.preflight.gpu import look_for_gpu
-    from cellpredx.preflight.references import check_references
     from cellpredx.preflight.tools import look_for_tools
-
-    def told(problems: list[UserError]) -> list[dict[str, str | None]]:
-        return [{"what": one.what, "where": one.where, "remedy": one.remedy} for one in problems]
 
     tools, problems = look_for_tools(args.images)
     gpu = None
@@ -40,16 +32,12 @@ def run(args: argparse.Namespace) -> None:
             gpu = look_for_gpu(args.device, args.accelerator)
         except UserError as error:
             problems.append(error)
-    references = []
-    if args.annotation or args.chrom_sizes or args.blacklist:
-        references = check_references(args.annotation, args.chrom_sizes, args.genome, args.blacklist)
     found = {
         "version": __version__,
         "node": socket.gethostname(),
         "free_gb": round(shutil.disk_usage(".").free / 1e9, 1),
         "tools": tools,
         "gpu": gpu,
-        "problems": told(problems),
-        "reference_problems": told(references),
+        "problems": [{"what": one.what, "where": one.where, "remedy": one.remedy} for one in problems],
     }
     write_json(found, args.out)

@@ -39,26 +39,16 @@ def register(verbs: Any) -> None:
 def run_labels(args: argparse.Namespace) -> None:
     """Write barcode, cell_type of the cells that have a label."""
     from cellpredx.core.files import atomic, write_json
+    from cellpredx.core.labels import check_reference, final_labels, read_map, unused_names
     from cellpredx.core.spec import read_spec
-    from cellpredx.reference.labels import (
-        apply_map,
-        check_reference,
-        read_map,
-        sample_labels,
-        unused_names,
-        without_missing,
-    )
+    from cellpredx.reference.labels import sample_labels
 
     spec = read_spec(args.spec)
     labels = sample_labels(spec)
-    if args.label_map:
-        names = read_map(Path(args.label_map))
-        if args.unused:
-            write_json(unused_names(labels, names), args.unused)
-        before = labels["cell_type"] != ""
-        labels = apply_map(labels, names)
-        labels = labels[~(before & (labels["cell_type"] == ""))]
-    labels = without_missing(labels)
+    names = read_map(Path(args.label_map)) if args.label_map else {}
+    if args.unused and args.label_map:
+        write_json(unused_names(labels, names), args.unused)
+    labels = final_labels(labels, names)
     if "reference" in spec.roles:
         check_reference(labels, spec.sample)
     # Names stay as they are: a leading apostrophe for spreadsheets would change them for the stages that read this.

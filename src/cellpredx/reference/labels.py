@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cellpredx.core.barcodes import read_barcodes
 from cellpredx.core.errors import UserError
-from cellpredx.core.labels import nearest_name, read_label_table, read_text_table
+from cellpredx.core.labels import read_label_table
 from cellpredx.core.spec import SampleSpec
 
 
@@ -16,10 +16,13 @@ def read_label_column(path: Path, column: str) -> pd.DataFrame:
     """Read barcode, cell_type from a column of obs of an .h5ad; nothing else of the file is read."""
     import h5py
 
-    from cellpredx.samplesheet.headers import h5ad_table
+    from cellpredx.samplesheet.headers import DAMAGED, h5ad_table, unreadable
 
-    with h5py.File(path, "r") as handle:
-        obs, columns = h5ad_table(handle["obs"], (column,))
+    try:
+        with h5py.File(path, "r") as handle:
+            obs, columns = h5ad_table(handle["obs"], (column,))
+    except DAMAGED as error:
+        raise unreadable(error, path) from error
     if column not in columns:
         raise UserError(
             f"obs has no column {column!r}: it has {', '.join(columns)}",
@@ -43,68 +46,6 @@ def sample_labels(spec: SampleSpec) -> pd.DataFrame:
             part = part[part["barcode"].isin(read_barcodes(row.barcodes))]
         parts.append(part.assign(barcode=[spec.cell_name(row.library, b) for b in part["barcode"]]))
     return pd.concat(parts, ignore_index=True)
-
-
-def read_map(path: Path) -> dict[str, str]:
-    """Return the new name of every label that a CSV (from, to) names; '' takes the label away.
-
-    Raises UserError where a line renames nothing, or a label has two new names.
-    """
-    table = read_text_table(path, ["from", "to"])
-    names: dict[str, str] = {}
-    for row, old, new in table.itertuples(name=None):
-        if old == "":
-            raise UserError(
-                f"no label to rename to {new!r}",
-                f"{path.name}, line {row + 2}, column from",
-                "give the label as it is in the data; a cell without a label gets none by this table",
-            )
-        if names.setdefault(old, new) != new:
-            raise UserError(
-                f"label {old!r} is renamed to {names[old]!r} and to {new!r}",
-                f"{path.name}, line {row + 2}, column to",
-                "keep one line a label",
-            )
-    return names
-
-
-def apply_map(labels: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
-    """Rename labels, matched exactly, once: what a label was renamed to is not renamed again."""
-    return labels.assign(cell_type=labels["cell_type"].map(lambda name: names.get(name, name)))
-
-
-def unused_names(labels: pd.DataFrame, names: dict[str, str]) -> dict[str, str | None]:
-    """Return the labels of a map that no cell has, each with the label that is spelled most like it, where one is."""
-    there = labels["cell_type"].unique().tolist()
-    return {name: nearest_name(name, there) for name in names if name not in there}
-
-
-MISSING = ("NA", "N/A", "<NA>", "NaN", "nan", "None")
-
-
-def without_missing(labels: pd.DataFrame) -> pd.DataFrame:
-    """Take away labels that are what R and Python write where there is none."""
-    missing = labels["cell_type"].str.strip().isin(MISSING)
-    return labels.assign(cell_type=labels["cell_type"].mask(missing, ""))
-
-
-def check_reference(labels: pd.DataFrame, sample: str) -> None:
-    """Raise UserError where a cell of a reference has an empty label, or a type has the name of no type."""
-    if (labels["cell_type"] == "Unknown").any():
-        raise UserError(
-            f"reference {sample} has a type named Unknown, which here means that a cell has none",
-            None,
-            "rename it with --label_map, or leave its cells out",
-        )
-    empty = labels["cell_type"].str.strip() == ""
-    if empty.any():
-        first = labels.loc[empty, "barcode"].iloc[0]
-        raise UserError(
-            f"{int(empty.sum())} of {len(labels)} cells of reference {sample} have no label, the first is {first!r}",
-            None,
-            "leave these cells out with the column `barcodes`, or out of the CSV of labels; NA and NaN count as no "
-            "label: a type of such a name needs another, by --label_map",
-        )
 
 
 def labels_of(entries: list[str], obs: pd.DataFrame) -> NDArray[np.str_]:

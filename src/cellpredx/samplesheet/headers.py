@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cellpredx.core.barcodes import explain_mismatch
 from cellpredx.core.errors import UserError
 from cellpredx.core.text import open_text
+from cellpredx.samplesheet.layout import MOST_UNPACKED_NAMES, check_shape, refuse_odd
 
 REGION_NAME = r"^(?P<chrom>.+?)[:\-_](?P<start>\d+)[\-_](?P<end>\d+)$"
 COORDINATES = (("chrom", "start", "end"), ("seqnames", "start", "end"), ("chr", "start", "end"))
@@ -103,7 +104,8 @@ def folder_files(path: Path) -> dict[str, Path]:
 
 
 def mtx_size(path: Path) -> tuple[int, int]:
-    """Return rows and columns of a Matrix Market file. Raises UserError where it is none."""
+    """Return rows and columns of a Matrix Market file. Raises UserError where it is none, and where it is too short for
+    the entries that it announces."""
     with open_text(path, "the matrix") as lines:
         number = 0
         for number, line in enumerate(lines, start=1):
@@ -112,9 +114,17 @@ def mtx_size(path: Path) -> tuple[int, int]:
             if line.startswith("%") or not line.strip():
                 continue
             fields = line.split()
-            if len(fields) >= 2 and fields[0].isdecimal() and fields[1].isdecimal():
-                return int(fields[0]), int(fields[1])
-            break
+            if len(fields) < 2 or not all(field.isdecimal() and len(field) < 19 for field in fields[:3]):
+                break
+            # An entry takes six bytes or more: row, column, value.
+            most = path.stat().st_size * (MOST_UNPACKED_NAMES if path.suffix == ".gz" else 1) // 6
+            if len(fields) > 2 and int(fields[2]) > most:
+                raise UserError(
+                    f"the matrix announces {int(fields[2]):,} entries, and the file has room for {most:,} at most",
+                    f"{path.name}, line {number}",
+                    "copy the file again",
+                )
+            return int(fields[0]), int(fields[1])
     raise UserError("no Matrix Market file", f"{path.name}, line {number}", "give matrix.mtx of Cell Ranger")
 
 
@@ -153,14 +163,25 @@ def _folder_header(path: Path) -> Header:
     )
 
 
+def element(item: Any) -> Any:
+    """Return what anndata makes of a part of an .h5ad. Raises ValueError for one that it does not know."""
+    import anndata as ad
+
+    try:
+        return ad.io.read_elem(item)
+    except DAMAGED:
+        raise
+    except Exception as error:
+        # anndata's own kind of error for an encoding that it does not know; it has no public name.
+        raise ValueError(f"{item.name.strip('/')}: {error}") from error
+
+
 def h5ad_table(group: Any, wanted: Collection[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return a table of an .h5ad (obs, var, raw/var) with the columns `wanted` alone, and the names of all columns.
 
     Other columns are not read, so that what is odd in them does no harm. Raises UserError for a table of anndata
     before 0.7.
     """
-    import anndata as ad
-
     if not isinstance(group, h5py.Group):
         raise UserError(
             "the .h5ad was written by anndata before 0.7",
@@ -168,12 +189,12 @@ def h5ad_table(group: Any, wanted: Collection[str]) -> tuple[pd.DataFrame, tuple
             "write it again: anndata.read_h5ad(path).write_h5ad(path)",
         )
     columns = tuple(map(str, group.attrs["column-order"]))
-    names = np.asarray(ad.io.read_elem(group[group.attrs["_index"]]), dtype=object)
+    names = np.asarray(element(group[group.attrs["_index"]]), dtype=object)
     index = pd.Index([str(name) for name in names], dtype=object)
     if group.attrs.get("encoding-version") == "0.1.0":
         # Categories stood apart from their codes then.
-        return ad.io.read_elem(group).set_axis(index)[[c for c in columns if c in wanted]], columns
-    chosen = {name: ad.io.read_elem(group[name]) for name in columns if name in wanted}
+        return element(group).set_axis(index)[[c for c in columns if c in wanted]], columns
+    chosen = {name: element(group[name]) for name in columns if name in wanted}
     return pd.DataFrame(chosen, index=index), columns
 
 
@@ -196,10 +217,14 @@ def _version_3(path: Path, matrix: Any) -> Header:
 
 def _hdf5_header(path: Path, obs_columns: Collection[str], var_columns: Collection[str]) -> Header:
     with h5py.File(path, "r") as handle:
+        refuse_odd(handle, path)
         keys = set(handle)
         if {"obs", "var"} <= keys:
             obs, own_obs = h5ad_table(handle["obs"], obs_columns)
             var, own_var = h5ad_table(handle["var"], _VAR_COLUMNS | set(var_columns))
+            for name in ("layers/counts", "X"):
+                if name in handle and handle[name].attrs.get("encoding-type") != "null":
+                    check_shape(handle[name], len(obs), len(var))
             return Header(path, "h5ad", obs, var, own_obs, own_var, len(var))
         if "matrix" in keys and "features" in handle["matrix"]:
             return _version_3(path, handle["matrix"])
@@ -254,6 +279,12 @@ def _of_modality(header: Header, modality: str) -> Header:
         return header
     wanted, types = _FEATURE_TYPES[modality], header.var["feature_types"].astype(str)
     header = replace(header, types=frozenset(types))
+    if header.types == {_FEATURE_TYPES["rna"]} and modality == "atac":
+        raise UserError(
+            "modality is atac, but the features are of type Gene Expression",
+            header.path.name,
+            "write rna; for gene activity take the column feature_types out of the file",
+        )
     if len(header.types) < 2:
         return header
     picked = np.flatnonzero(types == wanted)

@@ -6,17 +6,7 @@ from pathlib import Path
 
 from cellpredx.core.barcodes import near_match
 from cellpredx.core.errors import UserError
-from cellpredx.core.text import open_text
 from cellpredx.samplesheet.headers import ENSEMBL, PROTEIN_TYPE, REGION_NAME, read_header
-
-_LINES = 20_000
-
-
-def first_barcodes(path: Path) -> set[str]:
-    """Return the barcodes among the first lines of a fragment file."""
-    with open_text(path, "the fragment file") as lines:
-        rows = (line.rstrip("\r\n").split("\t") for line in islice(lines, _LINES) if not line.startswith("#"))
-        return {fields[3] for fields in rows if len(fields) > 3}
 
 
 def strangers(barcodes: Collection[str], cells: Collection[str], path: Path, holder: str) -> UserError:

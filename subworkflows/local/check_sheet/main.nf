@@ -70,7 +70,26 @@ def resolveOptions(given, schema) {
             'give one of them'
         )]
         : []
-    return [options: options, mistakes: unknown + wrong + both]
+    def untrained = options.model && options.hyperparameters
+        ? [mistake(
+            'parameters --model, --hyperparameters',
+            'both are given, and with --model nothing is trained',
+            'give one of them'
+        )]
+        : []
+    return [options: options, mistakes: unknown + wrong + both + untrained + placeMistakes()]
+}
+
+// Tasks are run by shell scripts in these folders.
+def placeMistakes() {
+    def places = ['work folder': workflow.workDir, 'folder of the launch': workflow.launchDir, 'folder of the pipeline': workflow.projectDir]
+    return places.findAll { _name, path -> unfitForShell(path) }.collect { name, path ->
+        mistake(
+            "${name} `${path}`",
+            "the ${name} has a `\$`, a backtick or a line end in its path, which the engine cannot handle",
+            name == 'work folder' ? 'give another one with -work-dir' : 'rename it'
+        )
+    }
 }
 
 /*
@@ -105,7 +124,7 @@ def readSheet(path, schema) {
         def odd = labels.mistakes ? ['labels'] : []
         names + [labels: labels.labels, faulty: names.faulty + odd, mistakes: wrong + labels.mistakes]
     }
-    def mistakes = rows.collectMany { row -> row.mistakes + rowMistakes(row, path, columns.labels.errorMessage) }
+    def mistakes = rows.collectMany { row -> row.mistakes + rowMistakes(row, rows, path, columns.labels.errorMessage) }
     return [rows: rows, mistakes: table.mistakes + mistakes]
 }
 
@@ -167,7 +186,9 @@ def groupOf(id, rows, bundle) {
 /*
  * What must hold within a row.
  */
-def rowMistakes(row, sheet, labelling) {
+def rowMistakes(given, rows, sheet, labelling) {
+    def labelled = rows.find { other -> other.role == 'query' && other.given.labels && other.groups.any { id -> id in given.groups } }
+    def row = given + [swapped: labelled ? "; the query on line ${labelled.line} has labels: are the two roles swapped?" : '']
     def written = row.given.findAll { _name, text -> text }
     def sources = ['fragments', 'matrix'].findAll { name -> written[name] }
     def checks = [
@@ -197,7 +218,7 @@ def rowMistakes(row, sheet, labelling) {
             'peaks are given for RNA',
             'leave peaks empty: they go with ATAC samples'
         ],
-        [row.role == 'reference' && !written.labels, 'labels', 'a reference without labels', labelling]
+        [row.role == 'reference' && !written.labels, 'labels', 'a reference without labels', labelling + row.swapped]
     ]
     return checks.findAll { check -> check[0] }.collect { check ->
         mistake(place(sheet, row.line, check[1]), check[2], check[3])
@@ -485,13 +506,18 @@ def bundleMistakes(folder, where) {
     }
     def lacking = ['weights.safetensors', 'features.csv', 'training_log.csv'].findAll { name -> !folder.resolve(name).exists() }
     def info = null
+    if (folder.resolve('bundle.json').size() > 16000000) {
+        return [mistake(where, "bundle.json of `${folder}` is larger than 16 MB", 'give the folder of a bundle, such as results/groups/all/model')]
+    }
     try {
-        info = new groovy.json.JsonSlurper().parseText(folder.resolve('bundle.json').getText('UTF-8'))
+        info = new groovy.json.JsonSlurper().parseText(new String(folder.resolve('bundle.json').bytes, 'UTF-8'))
     }
     catch (groovy.json.JsonException _error) {
         lacking = lacking + ['bundle.json']
     }
-    return lacking || !(info instanceof Map) || !info.recipe
+    // The kind of the features becomes part of a command: it is one of our own words, or the bundle is none of ours.
+    def kind = info instanceof Map && info.recipe instanceof Map ? info.recipe.kind : null
+    return lacking || !(kind in ['genes', 'peaks', 'windows', 'gene_activity'])
         ? [mistake(where, "the bundle `${folder}` is damaged: ${(lacking ?: ['bundle.json']).join(', ')}", 'copy the bundle again')]
         : []
 }
@@ -512,8 +538,17 @@ def markerMistakes(path) {
  * A CSV file as rows of [line:, cells: [column: text]]. Takes CRLF, a byte-order mark, blank lines and quotes.
  */
 def readTable(path, columns, required) {
-    def text = path.getText('UTF-8').replaceFirst('^\uFEFF', '')
+    def text = path.size() > 16000000 ? null : new String(path.bytes, 'UTF-8').replaceFirst('^\uFEFF', '')
+    if (text == null || text =~ /[\u0000\uFFFD]/) {
+        def what = text == null ? 'the table is larger than 16 MB' : 'the table is no UTF-8 text'
+        return [rows: [], mistakes: [mistake(path.name, what, "give a CSV file in UTF-8 with the columns ${columns.join(', ')}")]]
+    }
     def lines = text.split(/\r\n|\n|\r/, -1).toList().withIndex(1).findAll { one -> one[0].replace(',', '').trim() }
+    def endless = lines.find { one -> one[0].size() > 8000 }
+    if (endless) {
+        def remedy = 'give a CSV file with a line end after every row'
+        return [rows: [], mistakes: [mistake(place(path, endless[1], null), 'a line of more than 8,000 characters', remedy)]]
+    }
     if (lines.size() < 2) {
         def what = lines ? 'the sheet has a header and no row' : 'the sheet is empty'
         def remedy = "write a header line (${columns.join(',')}) and a row for each file"
@@ -573,9 +608,12 @@ def headerMistakes(named, columns, required, where) {
     return unknown + missing + twice
 }
 
-// The cells of a line; null where its quotes do not fit.
+// The cells of a line; null where its quotes do not fit, or are so many that the pattern's stack would not do.
 def cellsOf(line) {
-    def parts = ",${line}".toString().findAll(/,\s*(?:"(?:[^"]|"")*"|[^",]*)\s*(?=,|$)/)
+    if (line.count('"') > 1000) {
+        return null
+    }
+    def parts = ",${line}".toString().findAll(/,\s*(?:"(?:[^"]++|"")*"|[^",]*)\s*(?=,|$)/)
     return parts.join('') == ",${line}".toString()
         ? parts.collect { part -> part.substring(1).trim().replaceAll(/^"|"$/, '').replace('""', '"').trim() }
         : null
@@ -629,8 +667,9 @@ def resolvePath(text, rule, folder) {
         def beside = folder && relative && !launch.exists() ? folder.resolve(text) : launch
         def path = beside.exists() ? beside : launch
         if (rule.exists && !path.exists()) {
+            def link = [beside, launch].any { one -> isLocal(one) && java.nio.file.Files.isSymbolicLink(one) }
             def hint = relative ? ' (a relative path starts at the folder of the launch or of the sheet)' : ''
-            return [problem: "does not exist${hint}"]
+            return [problem: link ? 'is a link that leads nowhere' : "does not exist${hint}"]
         }
         return pathProblem(path, rule) ?: [value: rule.exists ? path : text]
     }
@@ -640,17 +679,32 @@ def resolvePath(text, rule, folder) {
 }
 
 def pathProblem(path, rule) {
-    // The engine writes paths into a shell script and leaves these two characters as they are.
-    if (path.toString() =~ /[$`]/) {
-        return [problem: 'has a `$` or a backtick in its path, which the engine cannot handle: rename it']
+    if (unfitForShell(path)) {
+        return [problem: 'has a `$`, a backtick or a line end in its path, which the engine cannot handle: rename it']
+    }
+    // The name of an image is written into a script as it stands.
+    if (rule.bare && !(path.toString() ==~ /[\p{L}\p{N}._\/:@+=~-]+/)) {
+        return [problem: 'has other characters than letters, digits and `._/:@+=~-` in its path: container engines do not take it']
     }
     if (path.exists() && path.isDirectory() != (rule.format == 'directory-path')) {
         return [problem: path.isDirectory() ? 'is a folder, not a file' : 'is a file, not a folder', kind: true]
+    }
+    if (rule.exists && isLocal(path) && !java.nio.file.Files.isReadable(path)) {
+        return [problem: 'cannot be read: you have no permission']
     }
     if (rule.exists && (path.isDirectory() ? !path.list() : path.size() == 0)) {
         return [problem: 'is empty']
     }
     return !rule.pattern || path.name =~ rule.pattern ? null : [problem: 'is not a file of the right kind']
+}
+
+def isLocal(path) {
+    return path.fileSystem == java.nio.file.FileSystems.default
+}
+
+// The engine writes paths into a shell script and leaves these characters as they are.
+def unfitForShell(path) {
+    return path.toString() =~ /[$`\p{Cntrl}]/
 }
 
 def expected(rule) {

@@ -120,10 +120,9 @@ def nodeOf(found) {
 def preflightMistakes(reports) {
     return reports.collectMany { _images, container, found ->
         def places = [inImages() ? "image ${container}" : null, nodeOf(found) ? "node ${nodeOf(found)}" : null]
-        def here = found.problems.collect { problem ->
+        found.problems.collect { problem ->
             problem + [where: (places + [problem.where]).findAll { place -> place }.join(', '), site: true]
         }
-        here + (found.reference_problems ?: []).collect { problem -> problem + [where: problem.where ?: 'reference files'] }
     }
 }
 

@@ -13,10 +13,10 @@ def crossesToGenes(sample, plan, options) {
     }
 }
 
-// What CHECK_INPUTS found, and features that the samples cannot give, as mistakes of the sheet.
-def mistakesOf(checks, plan, options) {
+// What CHECK_SETTINGS and CHECK_INPUTS found, and samples that do not fit each other, as mistakes of parameters and the sheet.
+def mistakesOf(checks, settings, plan, options) {
     def sheet = options.input.name
-    def found = checks.collectMany { check ->
+    def found = settings.problems + checks.collectMany { check ->
         check.problems.collect { problem ->
             def line = "${sheet}, line ${plan.samples.find { sample -> sample.id == check.sample }.rows[problem.row].line}"
             [where: problem.where ? "${line}: ${problem.where}" : line, what: problem.what, remedy: problem.remedy]
@@ -26,7 +26,9 @@ def mistakesOf(checks, plan, options) {
         return found.unique()
     }
     def kinds = checks.collectEntries { check -> [(check.sample): check.kind] }
-    return plan.transfers.collectMany { transfer ->
+    def apart = speciesMistakes(checks, settings, plan, sheet) + namingMistakes(checks, settings, plan, sheet) +
+        labelMistakes(checks, plan, sheet)
+    return (apart + plan.transfers.collectMany { transfer ->
         def wanted = featuresOf(transfer, kinds, plan, options)
         (transfer.references + transfer.queries).findAll { sample -> !canGive(kinds[sample], wanted[sample in transfer.queries ? 'query' : 'reference']) }
             .collect { sample ->
@@ -37,7 +39,73 @@ def mistakesOf(checks, plan, options) {
                     remedy: "give its fragments or a matrix of ${kind}, or choose --features"
                 ]
             }
-    }.unique()
+    }).unique()
+}
+
+// The scenarios that the transfers to be trained may have.
+def scenariosOf(plan, options) {
+    def across = options.scenario in ['matched', 'unmatched'] ? [options.scenario] : ['matched', 'unmatched']
+    return plan.transfers.findAll { transfer -> !transfer.bundle }
+        .collectMany { transfer -> transfer.reference_modality == transfer.query_modality ? [transfer.query_modality] : across }
+        .unique()
+}
+
+// What has a name of its own in a message: the samples of a transfer, then the files and parameters that all share.
+def sourcesOf(transfer, checks, settings, key) {
+    def named = [annotation: '--annotation', genome: '--genome or --chrom_sizes', blacklist: '--blacklist']
+    def found = checks.collectEntries { check -> [(check.sample): check[key]] }
+    def samples = (transfer.references + transfer.queries).collect { id -> [name: "sample `${id}`".toString(), value: found[id]] }
+    def shared = settings[key].collect { source, value -> [name: named[source], value: value] }
+    return (samples + shared).findAll { one -> one.value }
+}
+
+def speciesMistakes(checks, settings, plan, sheet) {
+    return plan.transfers.collectMany { transfer ->
+        def sources = sourcesOf(transfer, checks, settings, 'species')
+        def odd = sources.find { one -> one.value != sources[0].value }
+        odd
+            ? [[
+                where: "${sheet}, group ${transfer.group}",
+                what: "two species: ${sources[0].name} is of ${sources[0].value}, ${odd.name} of ${odd.value}",
+                remedy: 'give data, genes and genome of one species; where names were translated, give all under the names of one'
+            ]]
+            : []
+    }
+}
+
+// Names of chromosomes with `chr` in one source and without it in another have nothing in common.
+def namingMistakes(checks, settings, plan, sheet) {
+    return plan.transfers.collectMany { transfer ->
+        def sources = sourcesOf(transfer, checks, settings, 'chromosomes')
+        def first = sources.find { one -> sources.any { other -> otherwiseNamed(one.value, other.value) } }
+        def pair = first ? [first, sources.find { other -> otherwiseNamed(first.value, other.value) }] : []
+        pair
+            ? [[
+                where: "${sheet}, group ${transfer.group}",
+                what: "chromosomes are named in two ways: ${pair.collect { one -> "${one.name} has ${one.value[0]}" }.join(', ')}",
+                remedy: 'give files of one genome that name chromosomes alike, all with `chr` or all without'
+            ]]
+            : []
+    }
+}
+
+def otherwiseNamed(names, others) {
+    def turned = names.collect { name -> name.startsWith('chr') ? name.substring(3) : "chr${name}".toString() }
+    return !names.any { name -> name in others } && turned.any { name -> name in others }
+}
+
+// A model tells types apart, so its references have two or more.
+def labelMistakes(checks, plan, sheet) {
+    return plan.transfers.findAll { transfer -> !transfer.bundle }.collectMany { transfer ->
+        def types = checks.findAll { check -> check.sample in transfer.references }.collectMany { check -> check.types }.unique()
+        types.size() == 1
+            ? [[
+                where: "${sheet}, group ${transfer.group}",
+                what: "the reference has one label only: `${types[0]}`",
+                remedy: 'give a reference of two types or more'
+            ]]
+            : []
+    }
 }
 
 def canGive(kind, wanted) {

@@ -1,0 +1,56 @@
+"""The first lines of a fragment file."""
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from cellpredx.core.bed import beyond_end
+from cellpredx.core.errors import UserError
+from cellpredx.core.text import open_text
+
+_LINES = 20_000
+_REMEDY = "write: chrom, start, end, barcode, read pairs (10x fragment file), separated by tabs"
+
+
+@dataclass(frozen=True)
+class FragmentHead:
+    """Barcodes and chromosomes among the first lines of a fragment file."""
+
+    barcodes: set[str]
+    chromosomes: set[str]
+
+
+def read_head(path: Path, sizes: dict[str, int]) -> FragmentHead:
+    """Return what the first lines hold.
+
+    Raises UserError, with the line, for what is no fragment, for one beyond the end of its chromosome (`sizes`, bp),
+    and for a file without one or that is cut.
+    """
+    barcodes: set[str] = set()
+    chromosomes: set[str] = set()
+    number = 0
+    with open_text(path, "the fragment file") as lines:
+        for number, line in enumerate(islice(lines, _LINES), start=1):
+            text = line.rstrip("\r\n")
+            if text.startswith("#") or not text:
+                continue
+            fields = text.split("\t")
+            place = f"{path.name}, line {number}"
+            if len(fields) < 4 or not _is_position(fields[1]) or not _is_position(fields[2]) or not fields[3]:
+                raise UserError(f"not a fragment: {text[:80]!r}", place, _REMEDY)
+            if int(fields[1]) >= int(fields[2]):
+                raise UserError(
+                    f"start is not before end: {text[:80]!r}", place, "write half-open intervals: start < end"
+                )
+            size = sizes.get(fields[0])
+            if size is not None and int(fields[2]) > size:
+                raise beyond_end(fields[0], int(fields[2]), size, place)
+            barcodes.add(fields[3])
+            chromosomes.add(fields[0])
+    if not barcodes:
+        raise UserError("the file has no fragment", path.name, f"it has {number} lines, none of them a fragment")
+    return FragmentHead(barcodes, chromosomes)
+
+
+def _is_position(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 11

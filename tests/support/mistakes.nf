@@ -1,0 +1,25 @@
+/*
+ * What is said of parameters that a test writes: `--cases` is a JSON list of parameters. Prints the message of each as JSON.
+ */
+
+include {
+    mistakesText
+    planOf
+    readSchema
+    readSheet
+    resolveOptions
+} from '../../subworkflows/local/check_sheet'
+
+workflow {
+    main:
+    def schema = readSchema("${projectDir}/../../nextflow_schema.json")
+    def columns = readSchema("${projectDir}/../../assets/schema_input.json")
+    def given = new groovy.json.JsonSlurper().parseText(file(params.cases).text)
+    def texts = given.collect { one ->
+        def checked = resolveOptions(one, schema)
+        def sheet = checked.options.input ? readSheet(checked.options.input, columns) : [rows: [], mistakes: []]
+        def result = planOf(sheet.rows, checked.options)
+        mistakesText(checked.mistakes + sheet.mistakes + result.mistakes)
+    }
+    println("MISTAKES ${groovy.json.JsonOutput.toJson(texts)}")
+}
