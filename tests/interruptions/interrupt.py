@@ -420,11 +420,13 @@ def interrupt(args: argparse.Namespace, runs: Runs) -> int:
     """Run the chains, write the table; returns the exit code."""
     runs.undisturbed()
     print(f"undisturbed: {len(runs.expected)} results of {len(runs.stages)} stages", flush=True)
-    chains = {name: run_chain(runs, name, args.slurm_restart) for name in args.only.split(",") if name}
-    text = table_of(runs, chains)
-    print(text)
-    if args.page:
-        write_table(text, args.page)
+    chains: dict[str, Chain | str] = {}
+    for name in args.only.split(","):
+        chains[name] = run_chain(runs, name, args.slurm_restart)
+        text = table_of(runs, chains)
+        print(text, flush=True)
+        if args.page:
+            write_table(text, args.page)
     early = any(chain.early_sums for chain in chains.values() if isinstance(chain, Chain))
     return 1 if early or any(chain.lost for chain in chains.values() if isinstance(chain, Chain)) else 0
 
