@@ -318,18 +318,22 @@ def fill_disk(chain: Chain) -> None:
 
 
 def kill_daemons(chain: Chain, restart: str) -> None:
-    """kill -9 of Slurm's daemons at every stage, then their start; the run is not touched."""
-    engine = chain.start()
-    for task in engine.new_tasks():
-        if task.stage in chain.cuts:
-            continue
-        chain.cuts[task.stage] = chain.writing(engine, task)
-        for name in ("slurmctld", "slurmd"):
-            kill([int(pid) for pid in subprocess.run(["pidof", name], capture_output=True, text=True).stdout.split()])
-        time.sleep(2)
-        subprocess.run(restart, shell=True, check=True)
-        print(f"{chain.name}: {task.stage}, {chain.cuts[task.stage]}", flush=True)
-    chain.finish(engine)
+    """kill -9 of Slurm's daemons at every stage, then their start; the run is resumed only where it stops."""
+    while True:
+        engine = chain.start()
+        for task in engine.new_tasks():
+            if task.stage not in chain.cuts:
+                chain.cuts[task.stage] = chain.writing(engine, task)
+                pids = subprocess.run(["pidof", "slurmctld", "slurmd"], capture_output=True, text=True).stdout.split()
+                kill([int(pid) for pid in pids])
+                time.sleep(2)
+                subprocess.run(restart, shell=True, check=True)
+                print(f"{chain.name}: {task.stage}, {chain.cuts[task.stage]}", flush=True)
+        if engine.end() == 0:
+            chain.finish(engine)
+            return
+        chain.look(engine)
+        print(f"{chain.name}: the run stopped and is resumed", flush=True)
 
 
 CHAINS = {
@@ -416,11 +420,13 @@ def interrupt(args: argparse.Namespace, runs: Runs) -> int:
     """Run the chains, write the table; returns the exit code."""
     runs.undisturbed()
     print(f"undisturbed: {len(runs.expected)} results of {len(runs.stages)} stages", flush=True)
-    chains = {name: run_chain(runs, name, args.slurm_restart) for name in args.only.split(",") if name}
-    text = table_of(runs, chains)
-    print(text)
-    if args.page:
-        write_table(text, args.page)
+    chains: dict[str, Chain | str] = {}
+    for name in args.only.split(","):
+        chains[name] = run_chain(runs, name, args.slurm_restart)
+        text = table_of(runs, chains)
+        print(text, flush=True)
+        if args.page:
+            write_table(text, args.page)
     early = any(chain.early_sums for chain in chains.values() if isinstance(chain, Chain))
     return 1 if early or any(chain.lost for chain in chains.values() if isinstance(chain, Chain)) else 0
 
