@@ -36,7 +36,9 @@ def test_bundle_runs_without_a_network(request: pytest.FixtureRequest, tmp_path:
     (tmp_path / "made").rename(tmp_path / "bundle")
     for name in ("launch", "home"):
         (tmp_path / name).mkdir()
-    path = os.pathsep.join(["/usr/local/bin", "/usr/bin", "/bin", str(Path(shutil.which("java") or "").parent)])
+    path = os.pathsep.join(
+        ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", str(Path(shutil.which("java") or "").parent)]
+    )
     environment = ["env", "-i", f"HOME={tmp_path}/home", f"PATH={path}", "LANG=C.UTF-8"]
     ran = subprocess.run(
         ["unshare", "--net", *environment, "bash", "-euxo", "pipefail", "-c", SCRIPT],
