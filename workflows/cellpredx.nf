@@ -47,7 +47,7 @@ workflow CELLPREDX {
         chrom_sizes,
         blacklist,
         label_map,
-        plan.transfers.findAll { transfer -> transfer.bundle }.collect { transfer -> transfer.bundle }.unique(),
+        plan.transfers.findAll { transfer -> transfer.bundle }.collect { transfer -> transfer.bundle }.unique().sort(),
         options.subMap(['genome', 'preset', 'hyperparameters']) + [scenarios: scenariosOf(plan, options)]
     )
     CHECK_INPUTS(

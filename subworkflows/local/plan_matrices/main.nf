@@ -48,6 +48,7 @@ def scenariosOf(plan, options) {
     return plan.transfers.findAll { transfer -> !transfer.bundle }
         .collectMany { transfer -> transfer.reference_modality == transfer.query_modality ? [transfer.query_modality] : across }
         .unique()
+        .sort()
 }
 
 // What has a name of its own in a message: the samples of a transfer, then the files and parameters that all share.
