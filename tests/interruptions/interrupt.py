@@ -91,7 +91,8 @@ def without_times(path: Path) -> list[list[str]]:
 
 def work_of_report(folder: Path) -> Path:
     """The work folder of the task that made a run's report."""
-    (made,) = (row for row in trace_of(folder) if stage_of_task(row) == "MULTIQC")
+    ended = [row for row in trace_of(folder) if row["status"] in ("COMPLETED", "CACHED")]
+    (made,) = (row for row in ended if stage_of_task(row) == "MULTIQC")
     work = Task("MULTIQC", made["hash"]).folder(folder.parent / "work")
     assert work
     return work
