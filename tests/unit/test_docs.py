@@ -23,6 +23,7 @@ PARAMETERS: dict[str, Any] = {
 # Options of other programs that the pages name.
 OTHERS = {
     "account",
+    "check",
     "gres",
     "gpus",
     "help",
@@ -140,6 +141,7 @@ def test_the_table_of_the_preset_paper_has_its_numbers() -> None:
 
 def test_files_of_the_output_page_are_written_by_something() -> None:
     sources = [*ROOT.glob("modules/local/*/main.nf"), *ROOT.glob("src/**/*.py"), *ROOT.glob("workflows/*.nf")]
+    sources += ROOT.glob("subworkflows/local/*/main.nf")
     text = "\n".join(path.read_text() for path in [*sources, ROOT / "nextflow.config"])
     listed = pages.entries(pages.PAGE.read_text())
     assert len(listed) == len(set(listed)) > 40
