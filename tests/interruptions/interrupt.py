@@ -214,7 +214,7 @@ class Chain:
         def moment() -> bool:
             nonlocal said
             if name := output_in_part(folder):
-                said = f"writing {name.split('.part')[0].lstrip('.')}"
+                said = f"writing {name.rsplit('.part', 1)[0].lstrip('.')}"
             elif (folder / ".exitcode").exists():
                 said = "ended"
             elif time.monotonic() - began > patience:
