@@ -400,6 +400,7 @@ def test_labels_are_read_from_csv_and_tsv(
         ("barcode,cell_type\na,CD4 T, naive\nb,B\n", "l.csv, line 2, after column cell_type", "more fields"),
         ("barcode,cell_type\na,B\nb,CD4 T, naive\n", "l.csv, line 3, after column cell_type", "more fields"),
         ("", "l.csv", "cannot be read"),
+        ('barcode,cell_type\na,"B\n' + "b,B\n" * 50_000, "l.csv", "EOF inside string"),
     ],
 )
 def test_a_bad_table_of_labels_is_refused(tmp_path: Path, text: str, where: str, what: str) -> None:

@@ -47,8 +47,12 @@ def _first_long_line(path: Path, separator: str) -> int | None:
     """Return the number of the first line with more fields than the header."""
     with open_text(path, "the table") as lines:
         rows = csv.reader(lines, delimiter=separator)
-        columns = len(next(rows, []))
-        return next((rows.line_num for row in rows if len(row) > columns and any(row[columns:])), None)
+        try:
+            columns = len(next(rows, []))
+            return next((rows.line_num for row in rows if len(row) > columns and any(row[columns:])), None)
+        except csv.Error:
+            # A quote without an end makes a field of all that follows.
+            return None
 
 
 def read_text_table(path: Path, columns: list[str]) -> "pd.DataFrame":
