@@ -400,6 +400,11 @@ def test_labels_are_read_from_csv_and_tsv(
         ("barcode,cell_type\na,CD4 T, naive\nb,B\n", "l.csv, line 2, after column cell_type", "more fields"),
         ("barcode,cell_type\na,B\nb,CD4 T, naive\n", "l.csv, line 3, after column cell_type", "more fields"),
         ("", "l.csv", "cannot be read"),
+        (
+            "barcode,cell_type\n" + "".join(f"{i},B\n" for i in range(40_000)) + "7,B\n",
+            "l.csv, line 40002, column barcode",
+            "has two labels",
+        ),
         ('barcode,cell_type\na,"B\n' + "b,B\n" * 50_000, "l.csv", "EOF inside string"),
     ],
 )

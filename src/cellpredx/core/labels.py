@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ["barcode", "cell_type"]
 ALIKE = 0.8
+ROWS = 20_000  # read at a time
 # What R and Python write where there is none.
 MISSING = ("NA", "N/A", "<NA>", "NaN", "nan", "None")
 
@@ -71,9 +72,21 @@ def read_text_table(path: Path, columns: list[str]) -> "pd.DataFrame":
         with open_text(path, "the table") as lines, warnings.catch_warnings():
             # Without a word, the first column would become the rows' names, or the last one vanish.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(
-                lines, dtype=str, keep_default_na=False, sep=separator, skip_blank_lines=False, index_col=False
-            ).fillna("")
+            chunks = pd.read_csv(
+                lines,
+                dtype=str,
+                keep_default_na=False,
+                sep=separator,
+                skip_blank_lines=False,
+                index_col=False,
+                chunksize=ROWS,
+            )
+            # A table of a million cells may have dozens of columns: the others are let go as they come.
+            parts = []
+            for chunk in chunks:
+                header = chunk.columns
+                parts.append(chunk.loc[:, header.isin(columns)])
+            table = pd.concat(parts).fillna("")
     except (ValueError, pd.errors.ParserWarning) as error:
         line = _first_long_line(path, separator)
         if line is None:
@@ -87,7 +100,7 @@ def read_text_table(path: Path, columns: list[str]) -> "pd.DataFrame":
     missing = [c for c in columns if c not in table.columns]
     if missing:
         raise UserError(
-            f"the table has no column {missing[0]!r}: it has {', '.join(map(str, table.columns))}",
+            f"the table has no column {missing[0]!r}: it has {', '.join(map(str, header))}",
             f"{path.name}, line 1",
             f"write a header with {','.join(columns)}",
         )
