@@ -426,7 +426,7 @@ def test_the_verb_tells_what_the_determinants_are_worth(
         *("stability", "q", "is_marker", "nearest_gene", "distance"),
     ]
     assert (told["seeds"], told["permutations"]) == (2, 2)
-    assert told["markers_of_other_types"] == ["another"]
+    assert (told["marker_types"], told["markers_of_other_types"]) == (2, ["another"])
     assert list(told["types"]) == TYPES
     assert set(table["stability"]) == {0.5, 1.0}
     differential = pd.read_csv(explained / "reference_markers.csv")

@@ -18,6 +18,7 @@ import yaml
 
 from cellpredx.report import commands, figures
 from cellpredx.report.content import PARTS, html_table
+from cellpredx.report.run import Run
 from cellpredx.report.status import judge, level
 from tests.browser import opened
 
@@ -504,6 +505,15 @@ def test_each_finding_has_its_reason_and_its_remedy(change: Json, topic: str | N
     found = judge(values | change, pair("g", ["q"]), trained, [])
     assert [finding.topic for finding in found] == ([topic] if topic else [])
     assert all(finding.reason and finding.remedy for finding in found)
+
+
+@pytest.mark.parametrize(("others", "told"), [(["x"], False), (["x", "y"], True)])
+def test_a_list_of_markers_is_strange_where_no_model_has_one_of_its_types(others: list[str], told: bool) -> None:
+    """Whether any of its genes is a feature, or any cell was given one of its types, does not matter."""
+    about = {"types": {}, "seeds": 0, "permutations": 0, "marker_types": 2, "markers_of_other_types": others}
+    results = [result("g", "q") | {"explain": about}]
+    run = Run([], [], [pair("g", ["q"])], [training("g")], [], results, {})
+    assert ("Marker list" in [finding.topic for finding in run.findings(results[0])]) == told
 
 
 def test_the_paragraph_names_what_was_run(tmp_path: Path) -> None:

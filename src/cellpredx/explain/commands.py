@@ -140,7 +140,7 @@ def run_explain(args: argparse.Namespace) -> None:
     counts = {"seeds": trust.seeds, "permutations": trust.permutations}
     with together(args.outdir) as out:
         write_csv(table, out / "determinants.csv")
-        told = {"types": types, **counts, "markers_of_other_types": strangers}
+        told = {"types": types, **counts, "marker_types": len(given), "markers_of_other_types": strangers}
         write_json(told, out / "explain.json")
         if places.regions is not None:
             write_beds(table, places.regions, out / "determinants_bed")

@@ -57,7 +57,7 @@ class Run:
         """Return that no type of --markers is one of any model: one list may serve groups of different tissues."""
         explained = [one["explain"] for one in self.results if one.get("explain")]
         own = (result.get("explain") or {}).get("markers_of_other_types") or []
-        matched = any((v.get("hit_rate") or {}).get("markers") for one in explained for v in one["types"].values())
+        matched = any(one.get("marker_types", 0) > len(one.get("markers_of_other_types", ())) for one in explained)
         if matched or not own:
             return []
         reason = f"No type of --markers is one of the model's: {', '.join(own[:5])}."
