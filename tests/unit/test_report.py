@@ -516,6 +516,17 @@ def test_a_list_of_markers_is_strange_where_no_model_has_one_of_its_types(others
     assert ("Marker list" in [finding.topic for finding in run.findings(results[0])]) == told
 
 
+def test_a_query_of_two_groups_is_one_query_that_is_annotated_twice(tmp_path: Path) -> None:
+    inputs = run_inputs()
+    second = result("other", inputs["results"][0]["query"])
+    inputs["results"].append(second | {"evaluation": second["evaluation"] | {"accuracy": 0.8}})
+    inputs["pairs"].append(pair("other", [second["query"]]))
+    folder, _ = report(tmp_path, inputs)
+    text = words(json.loads((folder / "summary_overview_mqc.json").read_text(encoding="utf-8"))["data"])
+    assert "1 query in 2 transfers" in text
+    assert "The query agrees with its labels in between 80.0 % and 91.2 %" in text
+
+
 def test_the_paragraph_names_what_was_run(tmp_path: Path) -> None:
     inputs = full_inputs(tmp_path)
     inputs["baselines"][0]["methods"]["celltypist"] = {"seconds": 2.0}

@@ -68,11 +68,12 @@ def _in_words(run: Run) -> str:
         typed = annotated - unknown
         counted = ", each counted in every transfer it is in" if twice else ""
         text.append(f"{typed:,} cells ({percent(typed / annotated)}) got a type, {unknown:,} are Unknown{counted}.")
-    measured = [r["evaluation"] for r in run.results if r["evaluation"] and r["evaluation"]["accuracy"] is not None]
+    known = [r for r in run.results if r["evaluation"] and r["evaluation"]["accuracy"] is not None]
+    measured, labelled = [r["evaluation"] for r in known], len({r["query"] for r in known})
     if measured:
         low, high = min(e["accuracy"] for e in measured), max(e["accuracy"] for e in measured)
         between = percent(low) if len(measured) == 1 else f"between {percent(low)} and {percent(high)}"
-        having = "The query agrees with its" if len(measured) == 1 else f"{len(measured):,} queries agree with their"
+        having = "The query agrees with its" if labelled == 1 else f"{labelled:,} queries agree with their"
         text.append(f"{having} labels in {between} of the cells whose type the reference has.")
     return "".join(f"<p>{escape(sentence)}</p>" for sentence in text)
 
