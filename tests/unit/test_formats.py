@@ -1,6 +1,7 @@
 """Users' matrices, lists and regions in every layout, and what is refused in them: through the verbs themselves."""
 
 import gzip
+import json
 import os
 import re
 import shutil
@@ -728,3 +729,14 @@ def test_a_users_mistake_inside_a_write_stays_what_it_is(tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"^ERROR: mistake$"):
         fail()
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_fragment_file_whose_header_names_many_contigs_is_checked(
+    tmp_path: Path, spec_text: Callable[..., str]
+) -> None:
+    header = "".join(f"# primary_contig=scaffold_{i}\n" for i in range(30_000))
+    (tmp_path / "f.tsv").write_text(f"{header}scaffold_7\t5\t90\tAAAC-1\t1\n")
+    out = tmp_path / "check.json"
+    assert main(["check", "--spec", spec_text({"fragments": tmp_path / "f.tsv"}), "--out", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert (found["problems"], found["chromosomes"]) == ([], ["scaffold_7"])

@@ -1,7 +1,6 @@
 """The first lines of a fragment file."""
 
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from cellpredx.core.bed import beyond_end
@@ -28,9 +27,10 @@ def read_head(path: Path, sizes: dict[str, int]) -> FragmentHead:
     """
     barcodes: set[str] = set()
     chromosomes: set[str] = set()
-    number = 0
+    number = fragments = 0
     with open_text(path, "the fragment file") as lines:
-        for number, line in enumerate(islice(lines, _LINES), start=1):
+        # The header, which may have a line for each of many contigs, does not count.
+        for number, line in enumerate(lines, start=1):
             text = line.rstrip("\r\n")
             if text.startswith("#") or not text:
                 continue
@@ -47,6 +47,9 @@ def read_head(path: Path, sizes: dict[str, int]) -> FragmentHead:
                 raise beyond_end(fields[0], int(fields[2]), size, place)
             barcodes.add(fields[3])
             chromosomes.add(fields[0])
+            fragments += 1
+            if fragments == _LINES:
+                break
     if not barcodes:
         raise UserError("the file has no fragment", path.name, f"it has {number} lines, none of them a fragment")
     return FragmentHead(barcodes, chromosomes)
