@@ -740,3 +740,11 @@ def test_a_fragment_file_whose_header_names_many_contigs_is_checked(
     assert main(["check", "--spec", spec_text({"fragments": tmp_path / "f.tsv"}), "--out", str(out)]) == 0
     found = json.loads(out.read_text())
     assert (found["problems"], found["chromosomes"]) == ([], ["scaffold_7"])
+
+
+def test_peaks_that_a_tool_called_gene_expression_are_peaks(
+    tmp_path: Path, problems: Callable[..., list[tuple[str, str, str]]]
+) -> None:
+    assert problems(matrix=write_10x(tmp_path / "peaks.h5", names=PEAKS)) == []
+    ((what, _, _),) = problems(matrix=write_10x(tmp_path / "genes.h5"))
+    assert what == "modality is atac, but the features are of type Gene Expression"

@@ -279,7 +279,8 @@ def _of_modality(header: Header, modality: str) -> Header:
         return header
     wanted, types = _FEATURE_TYPES[modality], header.var["feature_types"].astype(str)
     header = replace(header, types=frozenset(types))
-    if header.types == {_FEATURE_TYPES["rna"]} and modality == "atac":
+    # write10xCounts of DropletUtils names every feature so if it is not told otherwise, peaks too.
+    if header.types == {_FEATURE_TYPES["rna"]} and modality == "atac" and not _are_regions(header.var.index):
         raise UserError(
             "modality is atac, but the features are of type Gene Expression",
             header.path.name,
@@ -362,13 +363,17 @@ def unlisted(header: Header, path: Path, listed: set[str]) -> UserError | None:
     )
 
 
+def _are_regions(names: pd.Index) -> bool:
+    return bool(names.astype(str).str.match(REGION_NAME).mean() >= 0.9)
+
+
 def matrix_kind(var: pd.DataFrame, modality: str) -> str:
     """Return genes, peaks or gene_activity of a matrix by the names and columns of var."""
     if modality == "rna":
         return "genes"
     if "feature_types" in var.columns and (var["feature_types"] == "Peaks").any():
         return "peaks"
-    if var.index.astype(str).str.match(REGION_NAME).mean() >= 0.9:
+    if _are_regions(var.index):
         return "peaks"
     has_columns = any(set(columns) <= set(var.columns) for columns in COORDINATES)
     return "peaks" if has_columns and "strand" not in var.columns else "gene_activity"
