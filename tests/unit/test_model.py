@@ -341,6 +341,8 @@ def test_a_sample_by_type_keeps_shares_and_rare_types() -> None:
     labels = np.repeat([0, 1, 2, 3], [6000, 3900, 70, 30])
     chosen = by_type(labels, np.ones(10_000), 1000, np.random.default_rng(1))
     assert np.bincount(labels[chosen]).tolist() == [600, 390, RARE, 30]
+    few = by_type(labels, np.ones(10_000), 40, np.random.default_rng(1), rare=10)
+    assert np.bincount(labels[few]).tolist() == [24, 16, 10, 10]
     assert (np.diff(chosen) > 0).all()
 
 

@@ -83,7 +83,7 @@ def run_explain(args: argparse.Namespace) -> None:
     from cellpredx.matrix.stored import StoredMatrix
     from cellpredx.model import bundle
     from cellpredx.model.normalise import model_input
-    from cellpredx.model.subsample import by_type
+    from cellpredx.model.subsample import RARE, by_type
     from cellpredx.model.whole_query import read_whole
 
     given = read_markers(Path(args.markers)) if args.markers else {}
@@ -100,7 +100,9 @@ def run_explain(args: argparse.Namespace) -> None:
             # Smoothed cells have the features of their neighbours too.
             a_cell = model.ensemble.spread() * int(stored.starts[-1]) / max(len(predicted), 1)
             most = max(1, min(MAX_CELLS, int(ENTRIES / max(a_cell, 1))))
-            sample = by_type(predicted, stored.totals(), most, np.random.default_rng(0))
+            # Many types, each with its fewest cells, must not exceed it by far.
+            fewest = max(1, min(RARE, most // max(len(np.unique(predicted)), 1)))
+            sample = by_type(predicted, stored.totals(), most, np.random.default_rng(0), fewest)
         weight: NDArray[Any]
         bias: NDArray[Any]
         if model.ensemble.members is None:

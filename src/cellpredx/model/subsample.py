@@ -18,11 +18,11 @@ def by_depth(depth: NDArray[np.float64], most: int, rng: np.random.Generator) ->
 
 
 def by_type(
-    labels: NDArray[np.int64], depth: NDArray[np.float64], most: int, rng: np.random.Generator
+    labels: NDArray[np.int64], depth: NDArray[np.float64], most: int, rng: np.random.Generator, rare: int = RARE
 ) -> NDArray[np.int64]:
     """Return about `most` of the cells, their numbers in order: each type in proportion, evenly over its depths.
 
-    Of a type at least 50 cells are kept, or all that there are, so that rare types stay.
+    Of a type at least `rare` cells are kept, or all that there are, so that rare types stay.
     """
     if len(labels) <= most:
         return np.arange(len(labels))
@@ -30,6 +30,6 @@ def by_type(
     parts = []
     for k in np.unique(labels):
         own = np.flatnonzero(labels == k)
-        size = min(len(own), max(RARE, round(share * len(own))))
+        size = min(len(own), max(rare, round(share * len(own))))
         parts.append(own[by_depth(depth[own], size, rng)])
     return np.sort(np.concatenate(parts))
