@@ -1,5 +1,6 @@
 """Hyper-parameters, graph, training, calibration, the bundle, and prediction without torch."""
 
+import hashlib
 import json
 import math
 import os
@@ -806,13 +807,18 @@ def test_a_type_that_a_half_lacks_is_never_its_answer(h: Hyperparameters, alone:
     assert (found.logits.argmax(axis=1) != alone).all()
 
 
-@pytest.mark.parametrize("key", ["labels", "calibration", "recipe"])
+@pytest.mark.parametrize("key", ["labels", "calibration", "recipe", "files"])
 def test_a_changed_word_of_bundle_json_is_refused(tmp_path: Path, fitted: Fit, h: Hyperparameters, key: str) -> None:
     write_bundle(tmp_path / "model", fitted, h)
     path = tmp_path / "model" / "bundle.json"
     info = json.loads(path.read_text())
     if key == "recipe":
         path.write_text(path.read_text().replace('"seed": 3', '"seed": 4'))
+    elif key == "files":
+        # With the right checksum, as one who made it up would write it.
+        rest = {name: value for name, value in info.items() if name != "sha256"} | {"files": list(info["files"])}
+        own = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+        path.write_text(json.dumps(rest | {"sha256": own}))
     else:
         del info[key]
         path.write_text(json.dumps(info))

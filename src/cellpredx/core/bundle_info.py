@@ -44,7 +44,7 @@ def read_info(folder: str | Path) -> dict[str, Any]:
             folder.name,
             "use the version that made it, or newer",
         )
-    if info.get("sha256") != _own_checksum(info) or not set(KEYS) <= set(info):
+    if info.get("sha256") != _own_checksum(info) or not set(KEYS) <= set(info) or not isinstance(info["files"], dict):
         raise UserError("bundle.json is damaged or was changed", folder.name, "copy the bundle again")
     if set(info["files"]) != set(FILES):
         strange = sorted(set(info["files"]) - set(FILES))
