@@ -748,3 +748,14 @@ def test_peaks_that_a_tool_called_gene_expression_are_peaks(
     assert problems(matrix=write_10x(tmp_path / "peaks.h5", names=PEAKS)) == []
     ((what, _, _),) = problems(matrix=write_10x(tmp_path / "genes.h5"))
     assert what == "modality is atac, but the features are of type Gene Expression"
+
+
+@pytest.mark.parametrize("kind", [sp.csr_matrix, sp.csc_matrix])
+def test_attributes_of_a_fixed_length_are_read(
+    tmp_path: Path, problems: Callable[..., list[tuple[str, str, str]]], kind: Any
+) -> None:
+    path = tmp_path / "m.h5ad"
+    ad.AnnData(kind(COUNTS), obs=pd.DataFrame(index=BARCODES), var=pd.DataFrame(index=PEAKS)).write_h5ad(path)
+    with h5py.File(path, "a") as handle:
+        handle["X"].attrs["encoding-type"] = np.bytes_(handle["X"].attrs["encoding-type"])
+    assert problems(matrix=path) == []

@@ -51,7 +51,9 @@ def check_shape(values: Any, cells: int, features: int) -> None:
         shape = values.shape
     else:
         shape = tuple(int(n) for n in values.attrs.get("shape", values.attrs.get("h5sparse_shape", ())))
-        rows = shape[:1] if str(values.attrs.get("encoding-type", "csr")).startswith("csr") else shape[1:]
+        kind = values.attrs.get("encoding-type", "csr")
+        # Julia writes texts of a fixed length, which h5py reads as bytes.
+        rows = shape[1:] if kind in ("csc_matrix", b"csc_matrix") else shape[:1]
         entries, starts = len(values["data"]), len(values["indptr"])
         if len(values["indices"]) != entries or (rows and starts != rows[0] + 1):
             raise ValueError(f"{entries} values, {len(values['indices'])} places and {starts} starts do not fit")
