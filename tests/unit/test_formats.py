@@ -759,3 +759,14 @@ def test_attributes_of_a_fixed_length_are_read(
     with h5py.File(path, "a") as handle:
         handle["X"].attrs["encoding-type"] = np.bytes_(handle["X"].attrs["encoding-type"])
     assert problems(matrix=path) == []
+
+
+def test_libraries_of_two_species_are_no_sample(tmp_path: Path, spec_text: Callable[..., str]) -> None:
+    for library, names in (("1", ["ACTB", "GAPDH", "B2M"]), ("2", ["Actb", "Gapdh", "B2m"])):
+        data = ad.AnnData(sp.csr_matrix(COUNTS), obs=pd.DataFrame(index=BARCODES), var=pd.DataFrame(index=names))
+        data.write_h5ad(tmp_path / f"{library}.h5ad")
+    rows = [{"library": library, "matrix": tmp_path / f"{library}.h5ad"} for library in "12"]
+    out = tmp_path / "check.json"
+    assert main(["check", "--spec", spec_text(*rows, modality="rna"), "--out", str(out)]) == 0
+    (problem,) = read_json(out)["problems"]
+    assert "are of two species: human and mouse" in problem["what"]

@@ -190,11 +190,20 @@ class SampleCheck:
                     "give all files of a sample as one kind, or two samples",
                 ),
             )
+        if len(self.species) > 1:
+            self.problems.add(
+                self.spec.rows[0],
+                UserError(
+                    f"the files of sample {self.spec.sample} are of two species: {' and '.join(sorted(self.species))}",
+                    None,
+                    "give the files of each species as a sample of its own",
+                ),
+            )
         return {
             "sample": self.spec.sample,
             "kind": min(self.kinds) if self.kinds else None,
             "proteins": self.proteins,
-            "species": min(self.species) if len(self.species) == 1 else None,
+            "species": min(self.species, default=None),
             "chromosomes": _some(self.chromosomes),
             "types": types,
             "problems": self.problems.found,
