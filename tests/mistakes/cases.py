@@ -564,7 +564,7 @@ INPUTS = (
     ),
     Case(
         "a small list of barcodes that unpacks to 5 GB",
-        "the list of barcodes unpacks to more than 100 times its size",
+        "the list of barcodes unpacks to more than 200 times its size",
         "bomb.txt.gz",
         atac(barcodes="bomb.txt.gz"),
         make=files.bomb("bomb.txt.gz", b"AAACCCAAGAAACCCA-1\n"),

@@ -13,7 +13,7 @@ from cellpredx.core.whole import check_whole
 
 LONGEST_LINE = 1 << 20
 # Text of cells, genes or regions is never packed as tightly as a file that was made to fill a disk.
-MOST_UNPACKED = 100
+MOST_UNPACKED = 200
 ALWAYS_UNPACKED = 16 << 20
 _BUFFER = 1 << 17
 _ENDS = (b"\n", b"\r")

@@ -87,7 +87,7 @@ def check_settings(settings: Settings) -> dict[str, Any]:
     sizes = check.catch(option, lambda: read_sizes(settings.genome, settings.chrom_sizes)) or {}
     if sizes:
         check.names("genome", sizes)
-    if settings.genome:
+    if settings.genome in SPECIES_OF_GENOME:
         check.species["genome"] = SPECIES_OF_GENOME[settings.genome]
     if (path := settings.annotation) is not None:
         annotation = check.catch("--annotation", lambda: read_annotation(path))
