@@ -56,9 +56,7 @@ def sourcesOf(transfer, checks, settings, key) {
     def named = [annotation: '--annotation', genome: '--genome or --chrom_sizes', blacklist: '--blacklist']
     def found = checks.collectEntries { check -> [(check.sample): check[key]] }
     def samples = (transfer.references + transfer.queries).collect { id -> [name: "sample `${id}`".toString(), value: found[id]] }
-    // RNA alone is counted already: no file of the genome has a part in it.
-    def placed = transfer.query_modality == 'atac' || transfer.reference_modality == 'atac'
-    def shared = !placed ? [] : settings[key].collect { source, value -> [name: named[source], value: value] }
+    def shared = settings[key].collect { source, value -> [name: named[source], value: value] }
     return (samples + shared).findAll { one -> one.value }
 }
 
