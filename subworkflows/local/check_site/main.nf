@@ -52,9 +52,10 @@ def imageMistakes(images, options) {
     }
 }
 
-// Bytes of a file, or of all files in a folder.
+// Bytes of a file, or of the files that lie in a folder: no deeper, as links may lead in a circle.
 def bytesOf(path) {
-    return path.isDirectory() ? path.list().sum { name -> bytesOf(path.resolve(name)) } ?: 0 : path.size()
+    def files = path.isDirectory() ? (path.list() ?: []).collect { name -> path.resolve(name) } : [path]
+    return files.findAll { one -> one.exists() && !one.isDirectory() }.sum { one -> one.size() } ?: 0
 }
 
 /*
