@@ -58,7 +58,7 @@ def sourcesOf(transfer, checks, settings, key) {
     def samples = (transfer.references + transfer.queries).collect { id -> [name: "sample `${id}`".toString(), value: found[id]] }
     // RNA alone is counted already: no file of the genome has a part in it.
     def placed = transfer.query_modality == 'atac' || transfer.reference_modality == 'atac'
-    def shared = !placed ? [] : settings[key].collect { source, value -> [name: named[source], value: value] }
+    def shared = !placed ? [] : named.collect { source, name -> [name: name, value: settings[key][source]] }
     return (samples + shared).findAll { one -> one.value }
 }
 
@@ -137,7 +137,7 @@ def featuresOf(transfer, kinds, plan, options) {
 
 // What a transfer's ready bundle says of itself, null where there is none.
 def bundleOf(transfer) {
-    return transfer.bundle ? new groovy.json.JsonSlurper().parseText(transfer.bundle.resolve('bundle.json').text) : null
+    return transfer.bundle ? new groovy.json.JsonSlurper().parseText(transfer.bundle.resolve('bundle.json').getText('UTF-8')) : null
 }
 
 // How fragments are counted: as a bundle's features were, else as the parameters say. Nothing but our own words and numbers, whatever a bundle holds.
