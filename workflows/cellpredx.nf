@@ -26,7 +26,7 @@ include { STANDARDISE      } from '../modules/local/standardise'
 include { TRAIN            } from '../modules/local/train'
 include { crossesToGenes ; mistakesOf ; needsOf ; scenariosOf } from '../subworkflows/local/plan_matrices'
 include { mistakesText     } from '../subworkflows/local/check_sheet'
-include { engineVersion ; gpuText ; preflightMistakes ; preflightsOf ; siteOf ; siteText } from '../subworkflows/local/check_site'
+include { engineVersion ; gpuText ; inImages ; preflightMistakes ; preflightsOf ; siteOf ; siteText } from '../subworkflows/local/check_site'
 
 workflow CELLPREDX {
     take:
@@ -450,11 +450,10 @@ def retrainingsOf(options) {
         shuffled.collect { seed -> [name: "shuffled_${seed}".toString(), seed: seed, shuffled: true] }
 }
 
-// The images have MACS3; without containers, tasks find what is on PATH. Clouds and Kubernetes run images with no engine named.
+// The images have MACS3; without containers, tasks find what is on PATH.
 def canCallPeaks(options) {
-    def inImages = workflow.containerEngine || workflow.session.config.process.executor in ['awsbatch', 'azurebatch', 'google-batch', 'k8s']
     def folders = (System.getenv('PATH') ?: '').tokenize(':')
-    def found = inImages || folders.any { folder -> new java.io.File(folder, 'macs3').canExecute() }
+    def found = inImages() || folders.any { folder -> new java.io.File(folder, 'macs3').canExecute() }
     return options.call_peaks == 'auto' && found
 }
 

@@ -33,7 +33,7 @@ def imageMistakes(images, options) {
     if (!options.image_dir) {
         return []
     }
-    if (!engine || engine in ['docker', 'podman']) {
+    if (!(engine in ['singularity', 'apptainer'])) {
         return [[
             where: 'parameter --image_dir',
             what: engine ? "a folder of .sif files is given, and ${engine} cannot run them" : 'images are given, and -profile names nothing that runs them',
