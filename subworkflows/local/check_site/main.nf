@@ -173,7 +173,7 @@ def gpuText(gpu) {
 def imageText(images) {
     def said = workflow.errorReport ?: ''
     // Our own command ends with 1.
-    if (!workflow.containerEngine || workflow.exitStatus == 1 || !(said =~ /Error executing process > '[^']*(PREFLIGHT|CHECK_INPUTS)/)) {
+    if (!workflow.containerEngine || workflow.exitStatus == 1 || !(said =~ /Error executing process > '[^']*(PREFLIGHT|CHECK_INPUTS|CHECK_SETTINGS)/)) {
         return null
     }
     def names = images.collect { image -> imageName(image) }.join(', ')
