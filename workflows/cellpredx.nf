@@ -26,7 +26,7 @@ include { STANDARDISE      } from '../modules/local/standardise'
 include { TRAIN            } from '../modules/local/train'
 include { crossesToGenes ; mistakesOf ; needsOf ; scenariosOf } from '../subworkflows/local/plan_matrices'
 include { mistakesText     } from '../subworkflows/local/check_sheet'
-include { engineVersion ; gpuText ; preflightMistakes ; preflightsOf ; siteOf ; siteText } from '../subworkflows/local/check_site'
+include { engineVersion ; gpuText ; inImages ; preflightMistakes ; preflightsOf ; siteOf ; siteText } from '../subworkflows/local/check_site'
 
 workflow CELLPREDX {
     take:
@@ -63,21 +63,21 @@ workflow CELLPREDX {
     // Where a task fails, the lists end early: then the engine tells why.
     ch_preflight = PREFLIGHT.out.json
         .mix(PREFLIGHT_TRAINING.out.json)
-        .map { images, container, json -> [images, container, new groovy.json.JsonSlurper().parseText(json.text)] }
+        .map { images, container, json -> [images, container, readJson(json)] }
         .toList()
         .filter { reports -> reports.size() == looks.size() + training.size() }
     ch_preflight
         .map { reports -> groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(siteOf(reports))) + '\n' }
         .collectFile(name: 'preflight.json', storeDir: "${options.outdir}/pipeline_info")
     ch_found = CHECK_INPUTS.out.json
-        .map { _meta, json -> new groovy.json.JsonSlurper().parseText(json.text) }
+        .map { _meta, json -> readJson(json) }
         .toList()
         .filter { checks -> checks.size() == plan.samples.size() }
         .map { checks -> [checks] }
         .combine(CHECK_SETTINGS.out.json)
         .combine(ch_preflight.map { reports -> [reports] })
         .map { checks, json, reports ->
-            def settings = new groovy.json.JsonSlurper().parseText(json.text)
+            def settings = readJson(json)
             def mistakes = preflightMistakes(reports) + mistakesOf(checks, settings, plan, wishes)
             if (mistakes) {
                 error(mistakesText(mistakes))
@@ -109,7 +109,7 @@ workflow CELLPREDX {
     )
     ch_labels = LABELS.out.csv.map { meta, csv -> [meta.id, csv] }
     LABELS.out.unused
-        .map { _meta, json -> new groovy.json.JsonSlurper().parseText(json.text) }
+        .map { _meta, json -> readJson(json) }
         .toList()
         .subscribe { unused -> unusedNames(unused).each { text -> log.warn(text) } }
 
@@ -220,7 +220,7 @@ workflow CELLPREDX {
         .groupTuple()
         .map { key, needs, files -> pairInput(plan.transfers.find { one -> one.id == key.target }, needs, files) }
     PAIR(ch_pairs, annotation, options.scenario)
-    ch_described = PAIR.out.json.map { meta, json -> [meta, new groovy.json.JsonSlurper().parseText(json.text)] }
+    ch_described = PAIR.out.json.map { meta, json -> [meta, readJson(json)] }
     ch_described.subscribe { meta, pair -> log.info(scenarioText(meta, pair)) }
 
     // Only the labels of a transfer's references reach its training.
@@ -252,7 +252,7 @@ workflow CELLPREDX {
         options.subMap(['baselines', 'max_train_cells', 'seed', 'threads'])
     )
     BASELINES.out.json.subscribe { meta, json ->
-        new groovy.json.JsonSlurper().parseText(json.text).left_out.each { method, reason -> log.warn("${meta.id}: baseline ${method} was left out: ${reason}") }
+        readJson(json).left_out.each { method, reason -> log.warn("${meta.id}: baseline ${method} was left out: ${reason}") }
     }
 
     // What determinant features are worth: the same training by other seeds and on shuffled labels, and what the reference shows by itself.
@@ -296,7 +296,7 @@ workflow CELLPREDX {
 
     // Blocks of cells are predicted apart, on as many nodes as there are.
     ch_blocks = FIT_QUERY.out.json
-        .map { meta, json -> [meta, new groovy.json.JsonSlurper().parseText(json.text).cells] }
+        .map { meta, json -> [meta, readJson(json).cells] }
         .map { meta, cells -> [meta, (0..<cells).step(options.predict_cells.intValue()).toList()] }
     PREDICT(ch_fitted.join(ch_blocks).transpose(by: 4), options.predict_cells)
     ch_parts = PREDICT.out.part
@@ -385,6 +385,11 @@ workflow CELLPREDX {
     MULTIQC(REPORT.out.content, file("${projectDir}/assets/multiqc_config.yml"))
 }
 
+// What a task found. Several operators read it at a time, and the maps of JsonSlurper itself are filled at their first use.
+def readJson(path) {
+    return new groovy.json.JsonSlurperClassic().parseText(path.getText('UTF-8'))
+}
+
 def checkInput(sample, plan, options) {
     def keys = ['fragments', 'matrix', 'gene_activity', 'proteins', 'peaks', 'barcodes']
     def meta = [id: sample.id, modality: sample.modality, needs_genes: crossesToGenes(sample.id, plan, options)]
@@ -445,11 +450,10 @@ def retrainingsOf(options) {
         shuffled.collect { seed -> [name: "shuffled_${seed}".toString(), seed: seed, shuffled: true] }
 }
 
-// The images have MACS3; without containers, tasks find what is on PATH. Clouds and Kubernetes run images with no engine named.
+// The images have MACS3; without containers, tasks find what is on PATH.
 def canCallPeaks(options) {
-    def inImages = workflow.containerEngine || workflow.session.config.process.executor in ['awsbatch', 'azurebatch', 'google-batch', 'k8s']
     def folders = (System.getenv('PATH') ?: '').tokenize(':')
-    def found = inImages || folders.any { folder -> new java.io.File(folder, 'macs3').canExecute() }
+    def found = inImages() || folders.any { folder -> new java.io.File(folder, 'macs3').canExecute() }
     return options.call_peaks == 'auto' && found
 }
 

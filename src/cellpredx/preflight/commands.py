@@ -6,7 +6,7 @@ from typing import Any
 
 def register(verbs: Any) -> None:
     """Add this stage's verbs."""
-    verb = verbs.add_parser("preflight", help="look at the image, the GPU and reference files -> preflight.json")
+    verb = verbs.add_parser("preflight", help="look at the image's tools and the GPU -> preflight.json")
     verb.add_argument("--images", nargs="+", required=True, help="whose tools must be there")
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where models will be trained, if here")
     verb.add_argument("--accelerator", action="store_true", help="the task was given a GPU")

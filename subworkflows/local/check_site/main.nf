@@ -33,7 +33,7 @@ def imageMistakes(images, options) {
     if (!options.image_dir) {
         return []
     }
-    if (!engine || engine in ['docker', 'podman']) {
+    if (!(engine in ['singularity', 'apptainer'])) {
         return [[
             where: 'parameter --image_dir',
             what: engine ? "a folder of .sif files is given, and ${engine} cannot run them" : 'images are given, and -profile names nothing that runs them',
@@ -52,9 +52,10 @@ def imageMistakes(images, options) {
     }
 }
 
-// Bytes of a file, or of all files in a folder.
+// Bytes of a file, or of the files that lie in a folder: no deeper, as links may lead in a circle.
 def bytesOf(path) {
-    return path.isDirectory() ? path.list().sum { name -> bytesOf(path.resolve(name)) } ?: 0 : path.size()
+    def files = path.isDirectory() ? (path.list() ?: []).collect { name -> path.resolve(name) } : [path]
+    return files.findAll { one -> one.exists() && !one.isDirectory() }.sum { one -> one.size() } ?: 0
 }
 
 /*
@@ -172,7 +173,7 @@ def gpuText(gpu) {
 def imageText(images) {
     def said = workflow.errorReport ?: ''
     // Our own command ends with 1.
-    if (!workflow.containerEngine || workflow.exitStatus == 1 || !(said =~ /Error executing process > '[^']*(PREFLIGHT|CHECK_INPUTS)/)) {
+    if (!workflow.containerEngine || workflow.exitStatus == 1 || !(said =~ /Error executing process > '[^']*(PREFLIGHT|CHECK_INPUTS|CHECK_SETTINGS)/)) {
         return null
     }
     def names = images.collect { image -> imageName(image) }.join(', ')

@@ -56,7 +56,7 @@ def sourcesOf(transfer, checks, settings, key) {
     def named = [annotation: '--annotation', genome: '--genome or --chrom_sizes', blacklist: '--blacklist']
     def found = checks.collectEntries { check -> [(check.sample): check[key]] }
     def samples = (transfer.references + transfer.queries).collect { id -> [name: "sample `${id}`".toString(), value: found[id]] }
-    def shared = settings[key].collect { source, value -> [name: named[source], value: value] }
+    def shared = named.collect { source, name -> [name: name, value: settings[key][source]] }
     return (samples + shared).findAll { one -> one.value }
 }
 
@@ -135,7 +135,7 @@ def featuresOf(transfer, kinds, plan, options) {
 
 // What a transfer's ready bundle says of itself, null where there is none.
 def bundleOf(transfer) {
-    return transfer.bundle ? new groovy.json.JsonSlurper().parseText(transfer.bundle.resolve('bundle.json').text) : null
+    return transfer.bundle ? new groovy.json.JsonSlurper().parseText(transfer.bundle.resolve('bundle.json').getText('UTF-8')) : null
 }
 
 // How fragments are counted: as a bundle's features were, else as the parameters say. Nothing but our own words and numbers, whatever a bundle holds.
