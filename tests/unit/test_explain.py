@@ -48,7 +48,7 @@ def test_the_closed_form_equals_captum(size: float) -> None:
 
 
 @pytest.mark.parametrize(("size", "precision"), [(1.0, np.float32), (5.0, np.float32), (40.0, np.float64)])
-def test_attributions_sum_to_the_change_of_the_probability(size: float, precision: type) -> None:
+def test_attributions_sum_to_the_change_of_the_probability(size: float, precision: type[np.floating[Any]]) -> None:
     rng = np.random.default_rng(2)
     x = sp.random(60, 30, 0.5, format="csr", rng=rng)
     weight = (rng.standard_normal((4, 30)) * size).astype(precision)
