@@ -147,7 +147,7 @@ def test_matched_scenario_under_the_strict_parser(tmp_path: Path) -> None:
 
 def test_proteins_of_both_sides_are_used_and_help(tmp_path: Path) -> None:
     data = simulate("citeseq", tmp_path / "data", cells=100)
-    given = [*genome(data), *FAST]
+    known, given = genome(data), [*genome(data), *FAST]
     run = succeeded(run_pipeline(tmp_path, "--input", "data/sheet.csv", *given))
     features = run.table("groups/all/model/features.csv")
     proteins = [row["name"] for row in features if row["feature_type"] == "protein"]
@@ -179,20 +179,20 @@ def test_proteins_of_both_sides_are_used_and_help(tmp_path: Path) -> None:
 
     bundle = ["--model", "results/groups/all/model"]
     sheet = without("query_only.csv", both, ("query",))
-    alone = succeeded(run_pipeline(tmp_path, "--input", sheet, *given, *bundle, "-resume", outdir="with_model"))
+    alone = succeeded(run_pipeline(tmp_path, "--input", sheet, *known, *bundle, "-resume", outdir="with_model"))
     path = "groups/all/query/predictions.csv"
     assert (alone.outdir / path).read_bytes() == (run.outdir / path).read_bytes()
 
 
 def test_a_bundle_has_its_query_counted_as_its_features_were(tmp_path: Path) -> None:
     data = simulate("unmatched", tmp_path / "data", cells=60)
-    given = [*genome(data), *FAST]
-    run = succeeded(run_pipeline(tmp_path, "--input", "data/sheet.csv", *given, "--gene_model", "archr"))
+    known = genome(data)
+    run = succeeded(run_pipeline(tmp_path, "--input", "data/sheet.csv", *known, *FAST, "--gene_model", "archr"))
     assert run.json("groups/all/model/bundle.json")["recipe"]["gene_model"] == "archr"
     rows = (data / "sheet.csv").read_text().splitlines()
     (data / "query_only.csv").write_text("\n".join(row for row in rows if ",reference," not in row) + "\n")
     bundle = ["--model", "results/groups/all/model"]
-    alone = succeeded(run_pipeline(tmp_path, "--input", "data/query_only.csv", *given, *bundle, outdir="with_model"))
+    alone = succeeded(run_pipeline(tmp_path, "--input", "data/query_only.csv", *known, *bundle, outdir="with_model"))
     assert (alone.outdir / "samples/query/matrix/gene_activity_archr_insertion.h5ad").is_file()
     path = "groups/all/query/predictions.csv"
     assert (alone.outdir / path).read_bytes() == (run.outdir / path).read_bytes()
@@ -226,8 +226,8 @@ def test_atac_to_atac_on_peaks_with_lanes_and_libraries(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scenario", ["unmatched", "atac"])
 def test_tuned_is_one_word_and_its_bundle_annotates_alike(tmp_path: Path, scenario: str) -> None:
     data = simulate(scenario, tmp_path / "data", cells=100)
-    given = [*genome(data), *FAST, "--preset", "tuned"]
-    run = succeeded(run_pipeline(tmp_path, "--input", "data/sheet.csv", *given))
+    given = [*genome(data), "--preset", "tuned"]
+    run = succeeded(run_pipeline(tmp_path, "--input", "data/sheet.csv", *given, *FAST))
     assert run.json("groups/all/model/bundle.json")["preset"] == "tuned"
     assert run.json("groups/all/query/evaluation.json")["accuracy"] >= 0.8
     rows = (data / "sheet.csv").read_text().splitlines()
