@@ -83,7 +83,7 @@ def test_the_version_is_one() -> None:
     command = re.search(r'WORKFLOW_VERSION = "([^"]+)"', (ROOT / "bin" / "cellpredx").read_text(encoding="utf-8"))
     make = re.search(r"VERSION := (\S+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
     images = (ROOT / "conf" / "modules.config").read_text(encoding="utf-8")
-    tags = re.findall(r"cellpredx-\w+[:-](\d+\.\d+\.\d+)", images)
+    tags = re.findall(r"cellpredx-[\w<>]+[:-](\d+\.\d+\.\d+)", images)
     assert manifest is not None
     assert command is not None
     assert make is not None
