@@ -21,3 +21,13 @@ class UserError(Exception):
         if self.remedy:
             lines.append(f"  remedy: {self.remedy}")
         return "\n".join(lines)
+
+
+UNREADABLE = (UserError, OSError, EOFError, UnicodeDecodeError)
+
+
+def mistake_of(error: Exception, where: str | None) -> UserError:
+    """Return an error of UNREADABLE, met while a file was read, as a user's mistake; `where` is the file."""
+    if isinstance(error, UserError):
+        return error
+    return UserError(f"the file cannot be read: {getattr(error, 'strerror', None) or error}", where, "check the file")

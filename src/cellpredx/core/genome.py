@@ -1,5 +1,6 @@
 """Chromosome sizes: those of the shipped genomes, or a file's."""
 
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from cellpredx.core.errors import UserError
 from cellpredx.core.text import open_text
 
 GENOMES = ("hg38", "hg19", "mm10", "mm39")
+# Enough to tell how chromosomes are named.
+_SOME = 100
 MITOCHONDRIAL = ("chrM", "MT", "chrMT", "M")
 
 # The share of the shipped chromosomes that is known sequence: deepTools' genome sizes without N, over their sum.
@@ -43,3 +46,8 @@ def read_sizes(genome: str | None, chrom_sizes: str | Path | None) -> dict[str, 
         ensembl = {"MT" if name == "chrM" else name.removeprefix("chr"): size for name, size in sizes.items()}
         sizes.update(ensembl)
     return sizes
+
+
+def some_chromosomes(names: Iterable[str]) -> list[str]:
+    """Return some names of chromosomes, each once, the short ones of whole chromosomes first."""
+    return sorted(set(names), key=lambda name: (len(name), name))[:_SOME]

@@ -8,14 +8,11 @@ from typing import Any
 from cellpredx.core.annotation import read_annotation
 from cellpredx.core.bed import read_regions
 from cellpredx.core.bundle_info import read_info
-from cellpredx.core.errors import UserError
-from cellpredx.core.genome import read_sizes
+from cellpredx.core.errors import UNREADABLE, UserError, mistake_of
+from cellpredx.core.genome import read_sizes, some_chromosomes
 from cellpredx.core.labels import read_map
 from cellpredx.core.species import SPECIES_OF_GENOME, species_of
 from cellpredx.model import presets
-
-# Enough to tell how chromosomes are named, the short names of whole ones first.
-_CHROMOSOMES = 100
 
 
 @dataclass(frozen=True)
@@ -45,19 +42,16 @@ class SettingsCheck:
         """Return what `read` gives; keep its error, with the parameter before its place, and return None then."""
         try:
             return read()
-        except UserError as error:
-            what, where, remedy = error.what, error.where, error.remedy
-        except (OSError, EOFError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            what, where, remedy = f"the file cannot be read: {reason}", None, "check the file"
+        except UNREADABLE as error:
+            mistake = mistake_of(error, None)
         place = f"parameter {parameter}"
-        told = f"{place}: {where}" if where and where != parameter else place
-        self.problems.append({"what": what, "where": told, "remedy": remedy})
+        told = f"{place}: {mistake.where}" if mistake.where and mistake.where != parameter else place
+        self.problems.append({"what": mistake.what, "where": told, "remedy": mistake.remedy})
         return None
 
     def names(self, source: str, chromosomes: Iterable[str]) -> None:
         """Keep some of the names that a source gives to chromosomes."""
-        self.chromosomes[source] = sorted(set(chromosomes), key=lambda name: (len(name), name))[:_CHROMOSOMES]
+        self.chromosomes[source] = some_chromosomes(chromosomes)
 
     def result(self) -> dict[str, Any]:
         """Return settings.json."""

@@ -1,6 +1,6 @@
 """What can be known of a sample's files without reading their data."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cellpredx.core.barcodes import explain_mismatch, near_match, read_barcodes
 from cellpredx.core.bed import read_regions
-from cellpredx.core.errors import UserError
+from cellpredx.core.errors import UNREADABLE, UserError, mistake_of
+from cellpredx.core.genome import some_chromosomes
 from cellpredx.core.labels import check_reference, final_labels, read_label_table
 from cellpredx.core.spec import Row, SampleSpec
 from cellpredx.samplesheet.fragments import read_head
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from cellpredx.samplesheet.headers import Header
 
 T = TypeVar("T")
-# Enough to tell how chromosomes are named, the short names of whole ones first.
-_CHROMOSOMES = 100
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,8 @@ class Problems:
         """Return what `read` makes of a file; keep its error, and return None then."""
         try:
             return read(path)
-        except UserError as error:
-            self.add(row, error)
-        except (OSError, EOFError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            self.add(row, UserError(f"the file cannot be read: {reason}", path.name, "check the file"))
+        except UNREADABLE as error:
+            self.add(row, mistake_of(error, path.name))
         return None
 
 
@@ -108,7 +104,7 @@ class SampleCheck:
         import pandas as pd
 
         from cellpredx.samplesheet.headers import holds_proteins, matrix_kind, read_header
-        from cellpredx.samplesheet.matrices import chromosomes_of, matrix_problems, region_problem, species_of_header
+        from cellpredx.samplesheet.matrices import matrix_problems, region_problem, regions_of, species_of_header
 
         spec = self.spec
         columns = [spec.labels_column] if spec.labels_column else []
@@ -124,8 +120,9 @@ class SampleCheck:
         for error in matrix_problems(row, header, spec, listed, self.needs_genes, self.shared.has_annotation):
             self.problems.add(row, error)
         if kind == "peaks":
-            self.chromosomes |= chromosomes_of(header)
-            beyond = region_problem(header, self.shared.sizes)
+            regions = regions_of(header)
+            self.chromosomes |= set(regions["chrom"])
+            beyond = region_problem(header, regions, self.shared.sizes)
             if beyond is not None:
                 self.problems.add(row, beyond)
         elif species := species_of_header(header):
@@ -204,14 +201,10 @@ class SampleCheck:
             "kind": min(self.kinds) if self.kinds else None,
             "proteins": self.proteins,
             "species": min(self.species, default=None),
-            "chromosomes": _some(self.chromosomes),
+            "chromosomes": some_chromosomes(self.chromosomes),
             "types": types,
             "problems": self.problems.found,
         }
-
-
-def _some(names: Iterable[str]) -> list[str]:
-    return sorted(names, key=lambda name: (len(name), name))[:_CHROMOSOMES]
 
 
 def check_sample(spec: SampleSpec, needs_genes: bool, shared: Shared) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from typing import Any
 import h5py
 
 from cellpredx.core.errors import UserError
+from cellpredx.core.text import ALWAYS_UNPACKED
 
 # deflate packs no more than 1032 bytes into one; names, which tell cells or genes apart, are never packed that far.
 MOST_UNPACKED = 1100
 MOST_UNPACKED_NAMES = 100
-ALWAYS_UNPACKED = 16 << 20
 _NAMES = ("barcodes", "genes", "gene_names", "id", "name")
 # What is never read of an .h5ad does no harm, however it is packed.
 _UNREAD = ("uns/", "obsm/", "varm/", "obsp/", "varp/")

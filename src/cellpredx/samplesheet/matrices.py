@@ -24,18 +24,13 @@ def matrix_problems(
     return [error for error in found if error is not None]
 
 
-def _regions(header: Header) -> pd.DataFrame:
+def regions_of(header: Header) -> pd.DataFrame:
+    """Return chrom, start, end of the peaks of a matrix whose names tell them, as text, by their names."""
     return header.var.index.astype(str).to_series().str.extract(REGION_NAME).dropna()
 
 
-def chromosomes_of(header: Header) -> set[str]:
-    """Return the chromosomes that the names of a peak matrix tell."""
-    return set(_regions(header)["chrom"])
-
-
-def region_problem(header: Header, sizes: dict[str, int]) -> UserError | None:
-    """Return the mistake of the first peak that ends beyond its chromosome (`sizes`, bp), if there is one."""
-    regions = _regions(header)
+def region_problem(header: Header, regions: pd.DataFrame, sizes: dict[str, int]) -> UserError | None:
+    """Return the mistake of the first of a matrix's `regions_of` that ends beyond its chromosome (`sizes`, bp)."""
     sized = regions[regions["chrom"].isin(sizes)]
     beyond = sized[sized["end"].astype(float) > sized["chrom"].map(sizes)]
     if beyond.empty:

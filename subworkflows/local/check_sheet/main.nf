@@ -363,7 +363,7 @@ def sourceOf(row) {
 
 // A link and what it leads to are one file. Storage of a cloud has no links, and its paths refuse the question.
 def realPath(path) {
-    return path.fileSystem == java.nio.file.FileSystems.getDefault() ? path.toRealPath() : path
+    return isLocal(path) ? path.toRealPath() : path
 }
 
 def fileOf(row) {
