@@ -2,8 +2,6 @@
  * What the run needs of the machines that it runs on: images, disk, memory and time. Plain functions on plain data.
  */
 
-include { isLocal } from '../check_sheet'
-
 // The images that a run will use.
 def imagesOf(options, callsPeaks) {
     def training = options.model ? [] : ['torch'] + (options.baselines == 'none' ? [] : ['baselines'])
@@ -93,10 +91,12 @@ def needText(need) {
 }
 
 // Too little room for what the run will write; what an earlier run left may be a part of it, which -resume takes up.
+// The question of check_sheet's isLocal, asked here anew: a module that two scripts include may, under the strict
+// parser, include nothing itself ("already defined or included").
 def diskMistakes(need, outdir) {
     def folders = ['-work-dir': workflow.workDir, '--outdir': outdir ? file(outdir, glob: false) : null]
     def shares = ['-work-dir': 1, '--outdir': 0.4]
-    return folders.findAll { _name, folder -> folder && isLocal(folder) && !workflow.resume }.collectMany { name, folder ->
+    return folders.findAll { _name, folder -> folder && folder.fileSystem == java.nio.file.FileSystems.getDefault() && !workflow.resume }.collectMany { name, folder ->
         def there = [folder.toAbsolutePath()].plus(parentsOf(folder.toAbsolutePath())).find { path -> path.exists() }
         def free = java.nio.file.Files.getFileStore(there).getUsableSpace()
         free < need.disk.toBytes() * shares[name]
