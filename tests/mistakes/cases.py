@@ -277,6 +277,12 @@ SETTINGS = (
         given={"hyperparameters": "smoothing_steps=3"},
     ),
     Case(
+        "a hyper-parameter that one of two scenarios does not use",
+        "features_c has no part in this preset and scenario",
+        "scenario unmatched",
+        given={"hyperparameters": "features_c=0.1", "preset": "tuned"},
+    ),
+    Case(
         "a bundle with changed weights",
         "weights.safetensors of the bundle is missing or was changed",
         given={"model": "changed"},

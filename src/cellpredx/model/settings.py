@@ -59,15 +59,23 @@ class SettingsCheck:
 
 
 def _hyperparameters(settings: Settings) -> None:
-    """Raise UserError where the hyper-parameters fit none of the scenarios."""
-    errors = []
+    """Raise UserError where the hyper-parameters do not fit every scenario: all trainings of a run get the same."""
+    errors = {}
     for scenario in settings.scenarios:
         try:
             presets.override(presets.load(settings.preset, scenario), settings.hyperparameters)
         except UserError as error:
-            errors.append(error)
-    if errors and len(errors) == len(settings.scenarios):
-        raise errors[0]
+            errors[scenario] = error
+    if not errors:
+        return
+    first = next(iter(errors.values()))
+    if len(errors) == len(settings.scenarios):
+        raise first
+    raise UserError(
+        first.what,
+        f"scenario {', '.join(errors)}",
+        f"{first.remedy}, or run the groups of each scenario by themselves",
+    )
 
 
 def check_settings(settings: Settings) -> dict[str, Any]:
