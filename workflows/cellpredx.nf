@@ -24,7 +24,7 @@ include { REPORT           } from '../modules/local/report'
 include { RETRAIN          } from '../modules/local/retrain'
 include { STANDARDISE      } from '../modules/local/standardise'
 include { TRAIN            } from '../modules/local/train'
-include { crossesToGenes ; mistakesOf ; needsOf ; scenariosOf } from '../subworkflows/local/plan_matrices'
+include { bundlesOf ; crossesToGenes ; mistakesOf ; needsOf ; scenariosOf } from '../subworkflows/local/plan_matrices'
 include { mistakesText     } from '../subworkflows/local/check_sheet'
 include { engineVersion ; gpuText ; inImages ; preflightMistakes ; preflightsOf ; siteOf ; siteText } from '../subworkflows/local/check_site'
 
@@ -47,7 +47,7 @@ workflow CELLPREDX {
         chrom_sizes,
         blacklist,
         label_map,
-        plan.transfers.findAll { transfer -> transfer.bundle }.collect { transfer -> transfer.bundle }.unique().sort(),
+        bundlesOf(plan),
         options.subMap(['genome', 'preset', 'hyperparameters']) + [scenarios: scenariosOf(plan, options)]
     )
     CHECK_INPUTS(

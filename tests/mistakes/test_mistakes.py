@@ -18,7 +18,7 @@ import pytest
 
 from cellpredx.cli import main
 from tests.mistakes.cases import ALL, INPUTS, PARAMETERS, SETTINGS, SHEET, SHELL, TRANSFERS, VALUES, Case
-from tests.mistakes.files import matrix, peak_matrix, sheet_files
+from tests.mistakes.files import bundle, changed_bundle, matrix, peak_matrix, sheet_files
 from tests.pipeline.conftest import CHECKS, ENGINE, ROOT
 
 COLUMNS = (
@@ -148,7 +148,17 @@ def test_mistakes_of_parameters(tmp_path: Path) -> None:
         {"input": "sheet.csv", "outdir": "results", **{name: value or "true" for name, value in case.given.items()}}
         for case in PARAMETERS
     ]
-    (tmp_path / "cases.json").write_text(json.dumps(given))
+    # The same fault of two bundles, as CHECK_SETTINGS tells it.
+    for name in ("z_bundle", "y_bundle"):
+        bundle(tmp_path / name)
+    (tmp_path / "models.csv").write_text("group,bundle\na,z_bundle\nb,y_bundle\n")
+    (tmp_path / "queries.csv").write_text(
+        "sample,role,modality,matrix,group\nq,query,rna,a.h5ad,a\np,query,rna,b.h5ad,b\n"
+    )
+    fault = {"what": "it is damaged", "where": "parameter --model: model", "remedy": "copy it again"}
+    settings = {"problems": [fault | {"bundle": number} for number in (0, 1)]}
+    bundles = {"input": "queries.csv", "outdir": "results", "model": "models.csv", "settings": settings}
+    (tmp_path / "cases.json").write_text(json.dumps([*given, bundles]))
     done = subprocess.run(
         [str(ENGINE), "run", str(ROOT / "tests" / "support" / "mistakes.nf"), "--cases", "cases.json"],
         cwd=tmp_path,
@@ -159,6 +169,8 @@ def test_mistakes_of_parameters(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("MISTAKES "))[9:])
+    where = [one.where for one in mistakes_of(told.pop())]
+    assert where == [f"parameter --model: bundle {tmp_path / name}" for name in ("y_bundle", "z_bundle")]
     for case, text in zip(PARAMETERS, told, strict=True):
         found = mistakes_of(text)
         place = "" if case.where else f"parameter --{next(iter(case.given))}"
@@ -305,6 +317,14 @@ def test_mistakes_in_what_all_samples_share(tmp_path: Path, case: Case) -> None:
     assert problems[0]["where"].startswith(f"parameter --{next(iter(case.given))}")
     assert case.where in problems[0]["where"]
     assert problems[0]["remedy"]
+
+
+def test_a_bundle_with_a_fault_is_told_by_its_place_in_the_list(tmp_path: Path) -> None:
+    changed_bundle(tmp_path)
+    bundles = [str(bundle(tmp_path / "sound")), str(tmp_path / "changed")]
+    out = tmp_path / "settings.json"
+    assert main(["check-settings", "--bundles", *bundles, "--out", str(out)]) == 0
+    assert [problem["bundle"] for problem in json.loads(out.read_text())["problems"]] == [1]
 
 
 @pytest.mark.parametrize("case", VALUES, ids=lambda case: case.fault)

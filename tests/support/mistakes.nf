@@ -1,7 +1,9 @@
 /*
- * What is said of parameters that a test writes: `--cases` is a JSON list of parameters. Prints the message of each as JSON.
+ * What is said of parameters that a test writes: `--cases` is a JSON list of parameters and, where CHECK_SETTINGS is to have
+ * found something, its `settings`. Prints the message of each as JSON.
  */
 
+include { mistakesOf } from '../../subworkflows/local/plan_matrices'
 include {
     mistakesText
     planOf
@@ -16,10 +18,11 @@ workflow {
     def columns = readSchema("${projectDir}/../../assets/schema_input.json")
     def given = new groovy.json.JsonSlurper().parseText(file(params.cases).text)
     def texts = given.collect { one ->
-        def checked = resolveOptions(one, schema)
+        def checked = resolveOptions(one.findAll { name, _value -> name != 'settings' }, schema)
         def sheet = checked.options.input ? readSheet(checked.options.input, columns) : [rows: [], mistakes: []]
         def result = planOf(sheet.rows, checked.options)
-        mistakesText(checked.mistakes + sheet.mistakes + result.mistakes)
+        def found = one.settings ? mistakesOf([], one.settings, result.plan, checked.options) : []
+        mistakesText(checked.mistakes + sheet.mistakes + result.mistakes + found)
     }
     println("MISTAKES ${groovy.json.JsonOutput.toJson(texts)}")
 }

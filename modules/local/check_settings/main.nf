@@ -14,6 +14,8 @@ process CHECK_SETTINGS {
     path 'settings.json', emit: json
 
     script:
+    // In the order of the list, which a pattern for all of their folders would not keep.
+    def folders = [bundles].flatten().withIndex(1).collect { _bundle, number -> "bundles${number}/*" }
     """
     cellpredx check-settings \\
         ${annotation ? '--annotation annotation/*' : ''} \\
@@ -21,7 +23,7 @@ process CHECK_SETTINGS {
         ${settings.genome ? "--genome ${settings.genome}" : ''} \\
         ${blacklist ? '--blacklist blacklist/*' : ''} \\
         ${label_map ? '--label-map label_map.csv' : ''} \\
-        ${bundles ? '--bundles bundles*/*' : ''} \\
+        ${folders ? "--bundles ${folders.join(' ')}" : ''} \\
         --preset ${settings.preset} \\
         --hyperparameters '${settings.hyperparameters ?: ''}' \\
         ${settings.scenarios ? "--scenarios ${settings.scenarios.join(' ')}" : ''} \\

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class SettingsCheck:
     chromosomes: dict[str, list[str]] = field(default_factory=dict)
     species: dict[str, str] = field(default_factory=dict)
 
-    def catch(self, parameter: str, read: Callable[[], Any]) -> Any:
+    def catch(self, parameter: str, read: Callable[[], Any], **more: Any) -> Any:
         """Return what `read` gives; keep its error, with the parameter before its place, and return None then."""
         try:
             return read()
@@ -46,7 +47,7 @@ class SettingsCheck:
             mistake = mistake_of(error, None)
         place = f"parameter {parameter}"
         told = f"{place}: {mistake.where}" if mistake.where and mistake.where != parameter else place
-        self.problems.append({"what": mistake.what, "where": told, "remedy": mistake.remedy})
+        self.problems.append({"what": mistake.what, "where": told, "remedy": mistake.remedy, **more})
         return None
 
     def names(self, source: str, chromosomes: Iterable[str]) -> None:
@@ -81,8 +82,8 @@ def _hyperparameters(settings: Settings) -> None:
 def check_settings(settings: Settings) -> dict[str, Any]:
     """Read every file that is a parameter, every bundle and the hyper-parameters.
 
-    Return {problems (what, where, remedy), chromosomes (some, by source: annotation, genome, blacklist), species (by
-    source: annotation, genome)}.
+    Return {problems (what, where, remedy; of a bundle, its place in `bundles` too), chromosomes (some, by source:
+    annotation, genome, blacklist), species (by source: annotation, genome)}.
     """
     check = SettingsCheck()
     option = "--chrom_sizes" if settings.chrom_sizes else "--genome"
@@ -104,8 +105,8 @@ def check_settings(settings: Settings) -> dict[str, Any]:
             check.names("blacklist", (chrom for chrom, _, _ in blacklist))
     if (names := settings.label_map) is not None:
         check.catch("--label_map", lambda: read_map(names))
-    for folder in settings.bundles:
-        check.catch("--model", lambda folder=folder: read_info(folder))  # type: ignore[misc]
+    for number, folder in enumerate(settings.bundles):
+        check.catch("--model", partial(read_info, folder), bundle=number)
     if settings.hyperparameters:
         check.catch("--hyperparameters", lambda: _hyperparameters(settings))
     return check.result()

@@ -16,7 +16,10 @@ def crossesToGenes(sample, plan, options) {
 // What CHECK_SETTINGS and CHECK_INPUTS found, and samples that do not fit each other, as mistakes of parameters and the sheet.
 def mistakesOf(checks, settings, plan, options) {
     def sheet = options.input.name
-    def found = settings.problems + checks.collectMany { check ->
+    def shared = settings.problems.collect { problem ->
+        problem.bundle == null ? problem : problem + [where: "parameter --model: bundle ${bundlesOf(plan)[problem.bundle]}".toString()]
+    }
+    def found = shared + checks.collectMany { check ->
         check.problems.collect { problem ->
             def line = "${sheet}, line ${plan.samples.find { sample -> sample.id == check.sample }.rows[problem.row].line}"
             [where: problem.where ? "${line}: ${problem.where}" : line, what: problem.what, remedy: problem.remedy]
@@ -40,6 +43,11 @@ def mistakesOf(checks, settings, plan, options) {
                 ]
             }
     }).unique()
+}
+
+// The bundles of the transfers, as CHECK_SETTINGS reads them: it tells one by its place in this list.
+def bundlesOf(plan) {
+    return plan.transfers.findAll { transfer -> transfer.bundle }.collect { transfer -> transfer.bundle }.unique().sort()
 }
 
 // The scenarios that the transfers to be trained may have.
