@@ -37,8 +37,9 @@ def test_a_site_that_lacks_something_is_told_with_the_mistakes_of_the_sheet(tmp_
     assert tasks[1]["problems"]
 
 
-def test_missing_images_and_a_small_disk_stop_a_run_before_any_task(tmp_path: Path) -> None:
+def test_missing_images_and_a_small_machine_stop_a_run_before_any_task(tmp_path: Path) -> None:
     data = simulate("rna", tmp_path / "data")
+    (tmp_path / "small.config").write_text(f"includeConfig '{ROOT}/nextflow.config'\nexecutor.memory = 4.GB\n")
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "cellpredx-core-0.1.0.sif").touch()
     # A file without content takes no room, and is as large as it says.
@@ -46,15 +47,17 @@ def test_missing_images_and_a_small_disk_stop_a_run_before_any_task(tmp_path: Pa
         handle.truncate(2**43)
     sheet = data / "sheet.csv"
     sheet.write_text(sheet.read_text() + "large,query,rna,large.h5ad,\n")
-    images = ("--input", "data/sheet.csv", "--image_dir", "images")
-    run = run_pipeline(tmp_path, *images, profile="test,singularity", parser="v2")
+    given = ("--input", "data/sheet.csv", "--image_dir", "images", "-c", "small.config")
+    run = run_pipeline(tmp_path, *given, profile="test,singularity", parser="v2")
     assert run.code != 0
     lines = [line.removeprefix("ERROR: ") for line in run.said.splitlines() if line.startswith("ERROR: ")]
     assert lines[:2] == [f"the folder has no cellpredx-{image}-0.1.0.sif" for image in ("report", "torch")]
-    assert len(lines) == 4
-    assert all("are free, and about" in line for line in lines[2:])
+    assert lines[2] == "it has 4 GB of memory, and a training asks for 6 GB at least"
+    assert len(lines) == 5
+    assert all("are free, and about" in line for line in lines[3:])
+    assert "process.resourceLimits = [memory: 4096.MB]" in run.said
     assert f"make images sifs IMAGE_DIR={tmp_path / 'images'}" in run.said
-    assert "4 mistakes: nothing was run" in run.said
+    assert "5 mistakes: nothing was run" in run.said
     assert not run.outdir.exists()
 
 

@@ -86,8 +86,55 @@ def needOf(plan, options) {
 
 def needText(need) {
     def hours = need.hours < 1 ? 'less than an hour' : "about ${Math.round(need.hours)} h"
+    def there = machineMemory()
+    def above = there && withinLimits(need.memory) > there
+        ? ". This machine has ${there} of memory: process.resourceLimits cuts requests to it (docs/scaling.md, Limits)"
+        : ''
     return "Estimated from the size of the input (${nextflow.util.MemoryUnit.of(need.input)}): up to ${need.memory} of memory a task, " +
-        "${need.disk} of disk, ${hours} of one core"
+        "${need.disk} of disk, ${hours} of one core${above}"
+}
+
+/*
+ * The memory of this machine where it runs the tasks itself: a request above it ends a run, hours later, unless resourceLimits
+ * cut it. Null where tasks go elsewhere, or a site gives a process an executor or memory by its name.
+ */
+def machineMemory() {
+    def config = workflow.session.config
+    def own = config.process.any { name, rules -> name.startsWith('with') && (rules.executor || (rules.memory && name.startsWith('withName'))) }
+    def executor = config.process.executor ?: System.getenv('NXF_EXECUTOR') ?: 'local'
+    return own || executor != 'local' ? null : memoryOf(config.executor?.memory ?: java.lang.management.ManagementFactory.operatingSystemMXBean.totalMemorySize)
+}
+
+// What a task may ask for, once the site's limits have cut it.
+def withinLimits(memory) {
+    return [memory, memoryOf(workflow.session.config.process.resourceLimits?.memory)].findAll { one -> one }.min()
+}
+
+// Bytes, a text, or a closure at a task's first attempt; null where it needs to know more than that.
+def memoryOf(value) {
+    try {
+        def known = [task: [attempt: 1, ext: [:]]]
+        def given = value instanceof Closure ? value.rehydrate(known, known, null).call() : value
+        return given instanceof nextflow.util.MemoryUnit ? given : given instanceof Number ? nextflow.util.MemoryUnit.of(given.toLong()) : given ? nextflow.util.MemoryUnit.of(given) : null
+    }
+    catch (Exception _error) {
+        return null
+    }
+}
+
+// Of what a kind of task asks for whatever its input.
+def memoryMistakes(options) {
+    def there = machineMemory()
+    def rules = workflow.session.config.process["withLabel:process_${options.model ? 'medium' : 'high'}".toString()]
+    def least = withinLimits(memoryOf(rules?.memory))
+    return there && least && least > there
+        ? [[
+            where: 'this machine',
+            what: "it has ${there} of memory, and ${options.model ? 'a task' : 'a training'} asks for ${least} at least".toString(),
+            remedy: "cut requests to what there is, in a file that -c gives: process.resourceLimits = [memory: ${there.toMega()}.MB]".toString(),
+            site: true
+        ]]
+        : []
 }
 
 // Too little room for what the run will write; what an earlier run left may be a part of it, which -resume takes up.
