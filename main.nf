@@ -30,7 +30,7 @@ workflow {
         def found = checked.mistakes + sheet.mistakes + result.mistakes
         def images = imagesOf(options, !found && callsPeaks(result.plan, options + [can_call_peaks: options.call_peaks == 'auto']))
         def need = found ? null : needOf(result.plan, options)
-        def mistakes = found + imageMistakes(images, options) + memoryMistakes(options) + (need ? diskMistakes(need, options.outdir) : [])
+        def mistakes = found + imageMistakes(images, options) + memoryMistakes(options) + (need ? diskMistakes(need, options) : [])
         if (mistakes) {
             removeEmptyTrace(options.outdir)
             error(mistakesText(mistakes))

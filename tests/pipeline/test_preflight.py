@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -53,11 +54,13 @@ def test_missing_images_and_a_small_machine_stop_a_run_before_any_task(tmp_path:
     lines = [line.removeprefix("ERROR: ") for line in run.said.splitlines() if line.startswith("ERROR: ")]
     assert lines[:2] == [f"the folder has no cellpredx-{image}-0.1.0.sif" for image in ("report", "torch")]
     assert lines[2] == "it has 4 GB of memory, and a training asks for 6 GB at least"
-    assert len(lines) == 5
-    assert all("are free, and about" in line for line in lines[3:])
+    # Both folders lie on one disk: 48 TB of work and 19 of results.
+    assert len(lines) == 4
+    assert re.fullmatch(r".* are free, and about 67(\.\d)? TB will be written", lines[3]), lines[3]
+    assert f"where:  -work-dir {tmp_path / 'work'}, --outdir {run.outdir}" in run.said
     assert "process.resourceLimits = [memory: 4096.MB]" in run.said
     assert f"make images sifs IMAGE_DIR={tmp_path / 'images'}" in run.said
-    assert "5 mistakes: nothing was run" in run.said
+    assert "4 mistakes: nothing was run" in run.said
     assert not run.outdir.exists()
 
 

@@ -140,21 +140,31 @@ def memoryMistakes(options) {
 // Too little room for what the run will write; what an earlier run left may be a part of it, which -resume takes up.
 // The question of check_sheet's isLocal, asked here anew: a module that two scripts include may, under the strict
 // parser, include nothing itself ("already defined or included").
-def diskMistakes(need, outdir) {
-    def folders = ['-work-dir': workflow.workDir, '--outdir': outdir ? file(outdir, glob: false) : null]
-    def shares = ['-work-dir': 1, '--outdir': 0.4]
-    return folders.findAll { _name, folder -> folder && folder.fileSystem == java.nio.file.FileSystems.getDefault() && !workflow.resume }.collectMany { name, folder ->
-        def there = [folder.toAbsolutePath()].plus(parentsOf(folder.toAbsolutePath())).find { path -> path.exists() }
-        def free = java.nio.file.Files.getFileStore(there).getUsableSpace()
-        free < need.disk.toBytes() * shares[name]
+def diskMistakes(need, options) {
+    if (workflow.resume) {
+        return []
+    }
+    // Links take no room.
+    def results = options.outdir && options.publish_dir_mode.startsWith('copy') ? file(options.outdir, glob: false) : null
+    def places = [[name: '-work-dir', folder: workflow.workDir, share: 1], [name: '--outdir', folder: results, share: 0.4]]
+    def local = places.findAll { place -> place.folder && place.folder.fileSystem == java.nio.file.FileSystems.getDefault() }
+    // What lies on one disk shares its room.
+    return local.groupBy { place -> diskOf(place.folder.toAbsolutePath()) }.collectMany { disk, own ->
+        def free = disk.getUsableSpace()
+        def needed = (need.disk.toBytes() * own.sum { place -> place.share }).toLong()
+        free < needed
             ? [[
-                where: "${name} ${folder}".toString(),
-                what: "${nextflow.util.MemoryUnit.of(free)} are free, and about ${nextflow.util.MemoryUnit.of((need.disk.toBytes() * shares[name]).toLong())} will be written".toString(),
-                remedy: "make room there, or give another folder with ${name}".toString(),
+                where: own.collect { place -> "${place.name} ${place.folder}" }.join(', '),
+                what: "${nextflow.util.MemoryUnit.of(free)} are free, and about ${nextflow.util.MemoryUnit.of(needed)} will be written".toString(),
+                remedy: "make room there, or give another folder with ${own.collect { place -> place.name }.join(' or ')}".toString(),
                 site: true
             ]]
             : []
     }
+}
+
+def diskOf(folder) {
+    return java.nio.file.Files.getFileStore(([folder] + parentsOf(folder)).find { path -> path.exists() })
 }
 
 def parentsOf(path) {
