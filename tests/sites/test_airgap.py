@@ -33,6 +33,7 @@ def test_bundle_runs_without_a_network(request: pytest.FixtureRequest, tmp_path:
     done = subprocess.run([*made, f"TARGETS={' '.join(TARGETS)}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "made.part").exists()
+    assert f"cellpredx-core:{__version__} " in (tmp_path / "made" / "AIRGAP.txt").read_text()
     (tmp_path / "made").rename(tmp_path / "bundle")
     for name in ("launch", "home"):
         (tmp_path / name).mkdir()
