@@ -750,6 +750,30 @@ def test_peaks_that_a_tool_called_gene_expression_are_peaks(
     assert what == "modality is atac, but the features are of type Gene Expression"
 
 
+def test_ready_gene_activity_may_call_its_features_gene_expression(
+    tmp_path: Path, give: Give, refuse: Refuse, problems: Callable[..., list[tuple[str, str, str]]]
+) -> None:
+    """Tools that write Cell Ranger's files have no other name for genes; peaks and a multiome's RNA are refused."""
+    peaks = h5ad(tmp_path / "peaks.h5ad", names=PEAKS)
+    ready = write_10x(tmp_path / "ready.h5")
+    placed = matrix_of()
+    placed.var = placed.var.assign(chrom="chr1", start=[1, 5, 9], end=[4, 8, 12])
+    placed.write_h5ad(tmp_path / "placed.h5ad")
+    for path in (ready, tmp_path / "placed.h5ad"):
+        assert problems(matrix=peaks, gene_activity=path) == []
+        give(peaks, modality="atac", gene_activity=path)
+        found = ad.read_h5ad(tmp_path / "given" / "gene_activity.h5ad")
+        assert found.uns["cellpredx"]["kind"] == "gene_activity"
+        assert found.var["gene_name"].tolist() == NAMES
+        np.testing.assert_array_equal(found.X.toarray(), COUNTS)
+    multiome = write_10x(tmp_path / "multiome.h5")
+    with h5py.File(multiome, "a") as handle:
+        handle["matrix/features/feature_type"][2] = b"Peaks"
+    for path, held in ((peaks, "regions"), (multiome, "features of type Gene Expression, Peaks")):
+        what = f"gene activity is a matrix of genes, and the file has {held}"
+        assert problems(matrix=peaks, gene_activity=path)[0][0] == refuse(peaks, "atac", gene_activity=path)[0] == what
+
+
 @pytest.mark.parametrize("kind", [sp.csr_matrix, sp.csc_matrix])
 def test_attributes_of_a_fixed_length_are_read(
     tmp_path: Path, problems: Callable[..., list[tuple[str, str, str]]], kind: Any

@@ -77,8 +77,7 @@ def run_standardise(args: argparse.Namespace) -> None:
     results = {kind: matrix}
     ready = [(r, r.gene_activity) for r in spec.rows if r.gene_activity is not None]
     if ready:
-        activity = standardise(spec, ready)
-        activity.matrix.uns["cellpredx"]["kind"] = "gene_activity"
+        activity = standardise(spec, ready, activity=True)
         missing = matrix.obs_names.difference(activity.matrix.obs_names)
         if len(missing):
             raise UserError(

@@ -86,9 +86,11 @@ def _peak_table(var: pd.DataFrame, link: str | None, where: str) -> pd.DataFrame
     return features
 
 
-def _one_file(row: Row, path: Path, spec: SampleSpec, link: str | None) -> tuple[ad.AnnData, list[str], str]:
+def _one_file(
+    row: Row, path: Path, spec: SampleSpec, modality: str, link: str | None
+) -> tuple[ad.AnnData, list[str], str]:
     batch, where = spec.batch, path.name
-    header = read_header(path, spec.modality, [batch] if batch else [], [link] if link else [])
+    header = read_header(path, modality, [batch] if batch else [], [link] if link else [])
     warnings: list[str | None] = []
     rows = np.arange(len(header.obs))
     if row.barcodes is not None:
@@ -98,7 +100,7 @@ def _one_file(row: Row, path: Path, spec: SampleSpec, link: str | None) -> tuple
             raise wrong
         rows = np.flatnonzero(header.obs.index.isin(listed))
         warnings.append(missing_text(listed, set(header.obs.index), row.barcodes.name, f"the matrix {where}"))
-    kind = matrix_kind(header.var, spec.modality)
+    kind = matrix_kind(header.var, modality)
     if kind == "peaks":
         features = _peak_table(header.var, link, where)
     else:
@@ -109,7 +111,7 @@ def _one_file(row: Row, path: Path, spec: SampleSpec, link: str | None) -> tuple
                 f"{where}: {shared:,} of {len(features):,} genes share their name with another; "
                 f"they were told apart by their ids, as {features.index[features['gene_name'].duplicated()][0]}"
             )
-    values, is_log, warning = counts_of(header, rows, spec.modality)
+    values, is_log, warning = counts_of(header, rows, modality)
     warnings.append(warning)
     empty = int((np.diff(values.indptr) == 0).sum())
     if 2 * empty > len(rows):
@@ -135,15 +137,18 @@ def _one_file(row: Row, path: Path, spec: SampleSpec, link: str | None) -> tuple
     return matrix, [text for text in warnings if text], kind
 
 
-def standardise(spec: SampleSpec, files: list[tuple[Row, Path]], link: str | None = None) -> Standardised:
+def standardise(
+    spec: SampleSpec, files: list[tuple[Row, Path]], link: str | None = None, activity: bool = False
+) -> Standardised:
     """Join the matrices of a sample's libraries, features in the union; cells in the order of the rows.
 
-    `link`: a column of var that links peaks to genes, kept as `linked_gene`. Raises UserError for what cannot be
+    `link`: a column of var that links peaks to genes, kept as `linked_gene`; `activity`: they were given as ready gene
+    activity. Raises UserError for what cannot be
     read, for libraries of different kinds, and where a part is normalised and another is not.
     """
     parts, warnings, kinds = [], [], {}
     for row, path in files:
-        part, notes, kind = _one_file(row, path, spec, link)
+        part, notes, kind = _one_file(row, path, spec, "gene_activity" if activity else spec.modality, link)
         parts.append(part)
         warnings.extend(notes)
         kinds[kind, str(part.uns["cellpredx"].get("normalised"))] = path.name

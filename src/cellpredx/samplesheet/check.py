@@ -109,7 +109,7 @@ class SampleCheck:
         spec = self.spec
         columns = [spec.labels_column] if spec.labels_column else []
         if row.gene_activity is not None:
-            self.problems.catch(row, row.gene_activity, lambda file: read_header(file, spec.modality, columns))
+            self.problems.catch(row, row.gene_activity, lambda file: read_header(file, "gene_activity"))
         header = self.problems.catch(row, path, lambda file: read_header(file, spec.modality, columns))
         if header is None:
             return None

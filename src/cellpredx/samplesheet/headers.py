@@ -256,9 +256,10 @@ def _several_genomes(genomes: Iterable[str], path: Path) -> UserError:
 def read_header(path: Path, modality: str, obs_columns: Iterable[str] = (), var_columns: Iterable[str] = ()) -> Header:
     """Return the names of cells and features of an .h5ad, a 10x .h5 or a 10x folder, told apart by content.
 
-    Of several types of features, those of `modality` (rna, atac, protein) are taken. Of obs and var, the columns
-    named, and of var those that name genes and regions. Raises UserError for what is none of these files, for one
-    without cells or features, several genomes, barcodes that repeat, and a matrix with features in obs.
+    Of several types of features, those of `modality` (rna, atac, protein) are taken; what is given as gene_activity
+    has one type, whatever a tool calls it. Of obs and var, the columns named, and of var those that name genes and
+    regions. Raises UserError for what is none of these files, for one without cells or features, several genomes,
+    barcodes that repeat, and a matrix with features in obs.
     """
     try:
         if path.is_dir():
@@ -269,7 +270,7 @@ def read_header(path: Path, modality: str, obs_columns: Iterable[str] = (), var_
             raise UserError("the matrix cannot be read: it is no HDF5 file", path.name, SUPPORTED)
     except DAMAGED as error:
         raise unreadable(error, path) from error
-    header = _of_modality(header, modality)
+    header = _of_activity(header) if modality == "gene_activity" else _of_modality(header, modality)
     _check_names(header)
     return header
 
@@ -284,7 +285,7 @@ def _of_modality(header: Header, modality: str) -> Header:
         raise UserError(
             "modality is atac, but the features are of type Gene Expression",
             header.path.name,
-            "write rna; for gene activity take the column feature_types out of the file",
+            "write rna; for gene activity give the features another type, or none",
         )
     if len(header.types) < 2:
         return header
@@ -296,6 +297,19 @@ def _of_modality(header: Header, modality: str) -> Header:
             "check `modality`",
         )
     return replace(header, var=header.var.iloc[picked], picked=picked)
+
+
+def _of_activity(header: Header) -> Header:
+    types = set(header.var["feature_types"].astype(str)) if "feature_types" in header.var else set()
+    # Genes may have places beside their names.
+    if len(types) < 2 and types != {_FEATURE_TYPES["atac"]} and not _are_regions(header.var.index):
+        return header
+    held = f"features of type {', '.join(sorted(types))}" if len(types) > 1 else "regions"
+    raise UserError(
+        f"gene activity is a matrix of genes, and the file has {held}",
+        header.path.name,
+        "give gene activity alone, counted in the fragments or peaks of these cells: no peaks, and no measured RNA",
+    )
 
 
 def holds_proteins(header: Header) -> bool:
@@ -368,9 +382,9 @@ def _are_regions(names: pd.Index) -> bool:
 
 
 def matrix_kind(var: pd.DataFrame, modality: str) -> str:
-    """Return genes, peaks or gene_activity of a matrix by the names and columns of var."""
-    if modality == "rna":
-        return "genes"
+    """Return genes, peaks or gene_activity of a matrix by names and columns of var; `modality` is read_header's."""
+    if modality != "atac":
+        return "genes" if modality == "rna" else modality
     if "feature_types" in var.columns and (var["feature_types"] == "Peaks").any():
         return "peaks"
     if _are_regions(var.index):
