@@ -291,7 +291,7 @@ def peak_matrix(folder: Path) -> None:
 
 
 def peak_matrix_of_mm10(folder: Path) -> None:
-    matrix([f"chr13:{i}-200000000" for i in range(1, 31)]).write_h5ad(folder / "mm10.h5ad")
+    matrix([f"chr13:{199_999_500 - i}-{200_000_000 - i}" for i in range(30)]).write_h5ad(folder / "mm10.h5ad")
 
 
 def cut_fragments(folder: Path) -> None:

@@ -750,6 +750,17 @@ def test_peaks_that_a_tool_called_gene_expression_are_peaks(
     assert what == "modality is atac, but the features are of type Gene Expression"
 
 
+def test_the_last_tile_of_a_chromosome_may_reach_over_its_end(tmp_path: Path, spec_text: Callable[..., str]) -> None:
+    tiles = [f"chr1:{start}-{start + 500}" for start in (248_955_500, 248_956_000, 248_956_500)]
+    out, found = tmp_path / "check.json", []
+    for last in (2, 3):
+        names = [*tiles[:last], *PEAKS[last:]]
+        spec = spec_text({"matrix": h5ad(tmp_path / f"{last}.h5ad", names=names)})
+        assert main(["check", "--spec", spec, "--genome", "hg38", "--out", str(out)]) == 0
+        found.append([problem["where"] for problem in read_json(out)["problems"]])
+    assert found == [[], [f"3.h5ad, peak {tiles[2]}"]]
+
+
 def test_ready_gene_activity_may_call_its_features_gene_expression(
     tmp_path: Path, give: Give, refuse: Refuse, problems: Callable[..., list[tuple[str, str, str]]]
 ) -> None:

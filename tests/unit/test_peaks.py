@@ -234,7 +234,9 @@ def test_regions_outside_of_a_list() -> None:
 
 def test_peaks_beyond_a_chromosome_name_their_line_and_the_remedy(tmp_path: Path) -> None:
     path = tmp_path / "peaks.narrowPeak"
-    path.write_text("# peaks\nchr1\t10\t400000\tp\nchr9\t10\t999999\tp\nchr2\t199900\t200001\tp\n")
+    # A tile may reach over the end that it begins before.
+    lines = ("# peaks", "chr1\t399900\t400400\tp", "chr9\t10\t999999\tp", "chr2\t200000\t200001\tp")
+    path.write_text("\n".join(lines) + "\n")
     with pytest.raises(UserError) as error:
         peak_set(path, SIZES)
     assert error.value.what == "a region ends at 200,001, beyond the end of chr2 (200,000 bp)"
@@ -242,11 +244,12 @@ def test_peaks_beyond_a_chromosome_name_their_line_and_the_remedy(tmp_path: Path
     assert "--genome or --chrom_sizes" in str(error.value.remedy)
     assert len(peak_set(path)) == 3
 
-    table = named(pd.DataFrame({"chrom": ["chr2", "chr1"], "start": [5, 5], "end": [9, 400_001]}))
-    ad.AnnData(np.zeros((1, 2), np.float32), var=table).write_h5ad(tmp_path / "peaks.h5ad")
+    regions = {"chrom": ["chr2", "chr1", "chr1"], "start": [199_900, 5, 400_000], "end": [200_400, 9, 400_001]}
+    table = named(pd.DataFrame(regions))
+    ad.AnnData(np.zeros((1, 3), np.float32), var=table).write_h5ad(tmp_path / "peaks.h5ad")
     with pytest.raises(UserError, match="beyond the end of chr1") as error:
         peak_set(tmp_path / "peaks.h5ad", SIZES)
-    assert error.value.where == "peaks.h5ad, peak chr1:5-400001"
+    assert error.value.where == "peaks.h5ad, peak chr1:400000-400001"
     assert list(peak_set(tmp_path / "peaks.h5ad").index) == list(table.index)
 
 

@@ -29,7 +29,11 @@ def _problem(fields: list[str]) -> str | None:
 
 
 def beyond_end(chrom: str, end: int, size: int, where: str) -> UserError:
-    """Return the error of a region that ends beyond its chromosome (bp): another genome's."""
+    """Return the error of a region beyond its chromosome (bp): another genome's.
+
+    Tiles of a fixed width, and peaks made wide around a summit, may reach over an end and are none: what counts is
+    that a region begins there.
+    """
     return UserError(
         f"a region ends at {end:,}, beyond the end of {chrom} ({size:,} bp)",
         where,
@@ -42,7 +46,7 @@ def read_regions(path: str | Path, sizes: Mapping[str, int] | None = None) -> li
 
     Comments, track lines, blank lines and a first line that names the columns are passed over; regions may
     overlap. Raises UserError with the line for what is no region and, where `sizes` (bp) has its chromosome, for what
-    ends beyond it.
+    begins beyond it.
     """
     path = Path(path)
     regions = set()
@@ -60,7 +64,7 @@ def read_regions(path: str | Path, sizes: Mapping[str, int] | None = None) -> li
                     "write: chrom, start, end, separated by tabs, with start < end",
                 )
             size = (sizes or {}).get(fields[0])
-            if size is not None and int(fields[2]) > size:
+            if size is not None and int(fields[1]) >= size:
                 raise beyond_end(fields[0], int(fields[2]), size, f"{path.name}, line {number}")
             regions.add((fields[0], int(fields[1]), int(fields[2])))
     if not regions:
@@ -92,6 +96,6 @@ def read_bed(path: str | Path, sizes: Mapping[str, int] | None = None) -> "pd.Da
 
     path = Path(path)
     table = _plain_table(path)
-    if table is not None and not (table["end"] > table["chrom"].map(dict(sizes or {}))).any():
+    if table is not None and not (table["start"] >= table["chrom"].map(dict(sizes or {}))).any():
         return table.drop_duplicates().sort_values(["chrom", "start", "end"], ignore_index=True)
     return pd.DataFrame(read_regions(path, sizes), columns=["chrom", "start", "end"])

@@ -34,7 +34,7 @@ def named(regions: pd.DataFrame) -> pd.DataFrame:
 def peak_set(path: Path, sizes: Mapping[str, int] | None = None) -> pd.DataFrame:
     """Read the one peak set of a group, in its own order: a BED, a peak matrix's peaks, or a bundle's features.
 
-    Raises UserError for a peak that ends beyond its chromosome, where `sizes` (bp) has it.
+    Raises UserError for a peak that begins beyond its chromosome, where `sizes` (bp) has it.
     """
     if path.suffix not in (".h5ad", ".csv"):
         return named(read_bed(path, sizes))
@@ -46,7 +46,7 @@ def peak_set(path: Path, sizes: Mapping[str, int] | None = None) -> pd.DataFrame
         table = read_features(path)
     peaks = named(table[REGION_COLUMNS])
     limit = peaks["chrom"].astype(str).map(dict(sizes or {})).to_numpy(float)
-    beyond = np.flatnonzero(peaks["end"].to_numpy() > limit)
+    beyond = np.flatnonzero(peaks["start"].to_numpy() >= limit)
     if len(beyond):
         name, peak = peaks.index[beyond[0]], peaks.iloc[beyond[0]]
         raise beyond_end(str(peak["chrom"]), int(peak["end"]), int(limit[beyond[0]]), f"{path.name}, peak {name}")

@@ -30,9 +30,9 @@ def regions_of(header: Header) -> pd.DataFrame:
 
 
 def region_problem(header: Header, regions: pd.DataFrame, sizes: dict[str, int]) -> UserError | None:
-    """Return the mistake of the first of a matrix's `regions_of` that ends beyond its chromosome (`sizes`, bp)."""
+    """Return the mistake of the first of a matrix's `regions_of` that begins beyond its chromosome (`sizes`, bp)."""
     sized = regions[regions["chrom"].isin(sizes)]
-    beyond = sized[sized["end"].astype(float) > sized["chrom"].map(sizes)]
+    beyond = sized[sized["start"].astype(float) >= sized["chrom"].map(sizes)]
     if beyond.empty:
         return None
     chrom, end = str(beyond["chrom"].iloc[0]), int(beyond["end"].iloc[0])
