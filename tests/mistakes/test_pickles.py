@@ -1,5 +1,6 @@
 """Files that would run code when they are read by the wrong means: nothing of them is run."""
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -49,11 +50,20 @@ def test_a_bundle_with_a_payload_for_weights(tmp_path: Path, capsys: pytest.Capt
     assert not (tmp_path / "fit").exists() or not list((tmp_path / "fit").iterdir())
 
 
-@pytest.mark.parametrize("place", ["X", "layers/counts", "obs/cell_type", "uns/more", "obsm/X_pca"])
-def test_an_h5ad_with_a_payload(
-    tmp_path: Path, place: str, spec_text: Callable[..., str], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("X", "the matrix cannot be read: X holds no numbers"),
+        ("layers/counts", "the matrix cannot be read: layers/counts holds no numbers"),
+        ("obs/cell_type", "the matrix cannot be read: obs/cell_type: "),
+        ("uns/more", None),
+        ("obsm/X_pca", None),
+    ],
+)
+def test_an_h5ad_with_a_payload_is_refused_unless_it_is_not_read(
+    tmp_path: Path, place: str, told: str | None, spec_text: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As an opaque value and as an array of them, marked as anndata marks its own."""
+    """An array of opaque values, marked as anndata marks its own."""
     path = tmp_path / "m.h5ad"
     data = matrix()
     data.layers["counts"] = data.X.copy()
@@ -72,10 +82,18 @@ def test_an_h5ad_with_a_payload(
         main(["standardise", "--spec", spec, "--outdir", str(out)]),
         main(["labels", "--spec", spec, "--out", str(out / "labels.csv")]),
     ]
-    assert codes[0] == 0
-    assert "Traceback" not in capsys.readouterr().err
-    if place in ("uns/more", "obsm/X_pca"):
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    problems = json.loads((tmp_path / "check.json").read_text())["problems"]
+    if told is None:
         assert codes == [0, 0, 0]
+        assert problems == []
+    else:
+        # The labels alone need no matrix, and the matrix no labels.
+        assert codes[0] == 0
+        assert 1 in codes[1:]
+        assert [problem["what"].startswith(told) for problem in problems] == [True]
+        assert f"ERROR: {told}" in said
 
 
 def test_arrays_with_a_payload(tmp_path: Path) -> None:

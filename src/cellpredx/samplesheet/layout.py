@@ -46,8 +46,12 @@ def _look_at(item: Any, name: str, path: Path) -> None:
 
 
 def check_shape(values: Any, cells: int, features: int) -> None:
-    """Raise ValueError where a matrix (dense, or sparse as anndata stores it) is not (cells, features) or not whole."""
-    if isinstance(values, h5py.Dataset):
+    """Raise ValueError where a matrix (dense, or sparse as anndata stores it) is not (cells, features), not whole or no
+    numbers."""
+    stored = values if isinstance(values, h5py.Dataset) else values["data"]
+    if stored.dtype.kind not in "biuf":
+        raise ValueError(f"{values.name.strip('/')} holds no numbers")
+    if stored is values:
         shape = values.shape
     else:
         shape = tuple(int(n) for n in values.attrs.get("shape", values.attrs.get("h5sparse_shape", ())))
