@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from cellpredx.matrix import h5ad
 from cellpredx.matrix.counting import Counts
 from cellpredx.matrix.h5ad import write_counts
+from tests.interruptions.interrupt import BROKEN, digest
 
 OBS = pd.DataFrame(
     {"library": ["a", "a", "b"], "batch": ["s1"] * 3}, index=pd.Index(["a#AC-1", "a#Ü,;-1", 'b#"AC"'], dtype=object)
@@ -61,3 +62,20 @@ def test_the_same_counts_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write(tmp_path / f"{name}.h5ad", values)
     assert (tmp_path / "a.h5ad").read_bytes() == (tmp_path / "b.h5ad").read_bytes()
+
+
+def test_what_runs_are_compared_by_is_the_content_and_tells_a_broken_file(tmp_path: Path) -> None:
+    made = {}
+    for name, value, packed in (("plain", 5.0, None), ("packed", 5.0, "gzip"), ("other", 6.0, None)):
+        values = np.arange(9.0).reshape(3, 3)
+        values[1, 2] = value
+        ad.AnnData(values, OBS).write_h5ad(tmp_path / f"{name}.h5ad", compression=packed)
+        made[name] = digest(tmp_path / f"{name}.h5ad")
+    assert made["plain"] == made["packed"] != made["other"]
+    whole = (tmp_path / "plain.h5ad").read_bytes()
+    cut = tmp_path / "cut.h5ad"
+    for length in (len(whole) // 2, len(whole) - 1):
+        cut.write_bytes(whole[:length])
+        made[str(length)] = digest(cut)
+        assert made[str(length)].startswith(BROKEN)
+    assert len(set(made.values())) == 4
