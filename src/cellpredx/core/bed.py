@@ -15,14 +15,15 @@ LIMIT = 2**31 - 1
 WHAT = "the file of regions"
 
 
-def _position(text: str) -> int | None:
+def position(text: str) -> int | None:
+    """Return a place on a chromosome (bp), None for what is no whole number from 0 to LIMIT - 1."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 11 and int(text) < LIMIT else None
 
 
 def _problem(fields: list[str]) -> str | None:
     if len(fields) < 3:
         return "columns are separated by spaces" if len(" ".join(fields).split()) >= 3 else "fewer than 3 columns"
-    start, end = _position(fields[1]), _position(fields[2])
+    start, end = position(fields[1]), position(fields[2])
     if start is None or end is None:
         return f"start and end must be whole numbers from 0 to {LIMIT - 1}"
     return None if start < end else "start is not before end"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellpredx.core.bed import beyond_end
+from cellpredx.core.bed import beyond_end, position
 from cellpredx.core.errors import UserError
 from cellpredx.core.text import open_text
 
@@ -36,15 +36,16 @@ def read_head(path: Path, sizes: dict[str, int]) -> FragmentHead:
                 continue
             fields = text.split("\t")
             place = f"{path.name}, line {number}"
-            if len(fields) < 4 or not _is_position(fields[1]) or not _is_position(fields[2]) or not fields[3]:
+            start, end = map(position, fields[1:3]) if len(fields) > 3 else (None, None)
+            if start is None or end is None or not fields[3]:
                 raise UserError(f"not a fragment: {text[:80]!r}", place, _REMEDY)
-            if int(fields[1]) >= int(fields[2]):
+            if start >= end:
                 raise UserError(
                     f"start is not before end: {text[:80]!r}", place, "write half-open intervals: start < end"
                 )
             size = sizes.get(fields[0])
-            if size is not None and int(fields[2]) > size:
-                raise beyond_end(fields[0], int(fields[2]), size, place)
+            if size is not None and end > size:
+                raise beyond_end(fields[0], end, size, place)
             barcodes.add(fields[3])
             chromosomes.add(fields[0])
             fragments += 1
@@ -53,7 +54,3 @@ def read_head(path: Path, sizes: dict[str, int]) -> FragmentHead:
     if not barcodes:
         raise UserError("the file has no fragment", path.name, f"it has {number} lines, none of them a fragment")
     return FragmentHead(barcodes, chromosomes)
-
-
-def _is_position(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < 11
