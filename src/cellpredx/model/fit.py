@@ -154,7 +154,7 @@ def held_out_logits(
             result.weights.folded(), x_own, y.astype(np.int64), len(present), x_other, h, modalities, proteins
         )
         part = np.full((len(other), types), -np.inf)
-        part[:, present] = both.logits(x_other, None, within=True)
+        part[:, present] = both.logits(x_other, both.place(x_other, None, within=True))
         seen = np.isin(labels[other], present)
         logits.append(part[seen])
         truth.append(labels[other][seen])

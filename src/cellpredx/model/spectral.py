@@ -1,15 +1,23 @@
 """Spectral embedding of accessibility or expression by the cosine similarity of binarised cells."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, eigsh
+
+from cellpredx.core.threads import allowed
 
 Floats = NDArray[np.float64]
 MIN_CELLS = 3
 LANDMARKS = 50_000
+ROWS = 4096  # cells embedded at a time
+SPLIT = 1 << 20  # entries that are worth a second thread
 
 
 @dataclass(frozen=True)
@@ -28,24 +36,84 @@ class Spectral:
     values: Floats
     sampled: bool = False
 
-    def project(self, counts: sp.csr_matrix, within: bool) -> Floats:
-        """Return the embedding of cells (n, G), (n, d); `within`: they are among those that it was made from.
+    def project(self, counts: sp.csr_matrix, within: bool) -> tuple[Floats, Floats]:
+        """Return the embedding of cells (n, G), (n, d), and their r, (n,); `within`: they are among those that it was
+        made from.
 
         With r = d^-1/2, d the row sum of similarities: V = r (y . directions) / (values + r^2) for a cell of the
         embedding itself, whose similarity to itself is left out of A; r (y . directions) / values for another.
         """
-        return self.place(unit_rows(counts, self.weight), within)
+        made_from = within and not self.sampled
+        embedding, r = np.empty((counts.shape[0], len(self.values))), np.empty(counts.shape[0])
+        for begin in range(0, len(r), ROWS):
+            rows = slice(begin, begin + ROWS)
+            y = unit_rows(counts[rows], self.weight)
+            degree = np.asarray(y @ self.total).ravel() - (1 if made_from else 0)
+            r[rows] = np.maximum(degree, 1e-3) ** -0.5
+            own = r[rows, None] ** 2 if made_from else 0
+            embedding[rows] = np.asarray(y @ self.directions) * r[rows, None] / (self.values + own) * self.values
+        return embedding, r
 
-    def place(self, y: sp.csr_matrix, within: bool) -> Floats:
-        """Return the embedding of unit rows y (n, G), (n, d); see `project`."""
-        r = self.row_scale(y, within)
-        own = r[:, None] ** 2 if within and not self.sampled else 0
-        return np.asarray(y @ self.directions) * r[:, None] / (self.values + own) * self.values
 
-    def row_scale(self, y: sp.csr_matrix, within: bool) -> Floats:
-        """Return d^-1/2 of unit rows y (n, G), (n,)."""
-        degree = np.asarray(y @ self.total).ravel() - (1 if within and not self.sampled else 0)
-        return np.asarray(np.maximum(degree, 1e-3) ** -0.5)
+class Presence:
+    """The unit rows Y (n, G) of cells, held as which features they have alone: Y_ij = weight_j / length_i there.
+
+    8 bytes an entry, in the order of cells and of features: every sum is of one thread, so that two give the bytes of
+    one.
+    """
+
+    def __init__(self, counts: sp.csr_matrix) -> None:
+        """Read which features (G) the cells (n) of counts (n, G) have; they weigh 1 until `weigh`."""
+        if (counts.data > 0).all():
+            ones = np.ones(counts.nnz, np.int8)
+            pattern = sp.csr_matrix((ones, counts.indices, counts.indptr), shape=counts.shape)
+        else:
+            pattern = sp.csr_matrix(counts > 0)
+        self.by_cell = pattern.indptr.astype(np.int64), pattern.indices
+        transposed = pattern.tocsc()
+        self.by_feature = transposed.indptr.astype(np.int64), transposed.indices
+        self.weight, self.scale = np.ones(counts.shape[1]), np.ones(counts.shape[0])
+
+    def weigh(self, weight: Floats) -> Floats:
+        """Give the features their weights (G,), and the cells the length 1; return their lengths, 0 for those that
+        have no feature of any weight, (n,)."""
+        squared = _sums(*self.by_cell, weight**2)
+        self.weight = weight
+        self.scale = 1 / np.maximum(np.sqrt(squared), 1e-12)
+        return np.where(squared > 0, 1.0, 0.0)
+
+    def times(self, v: Floats) -> Floats:
+        """Return Y v of v (G,), (n,)."""
+        return self.scale * _sums(*self.by_cell, self.weight * v)
+
+    def transposed_times(self, v: Floats) -> Floats:
+        """Return Y' v of v (n,), (G,)."""
+        return self.weight * _sums(*self.by_feature, self.scale * v)
+
+
+def _sums(starts: NDArray[np.int64], indices: NDArray[Any], values: Floats) -> Floats:
+    """Return the sum of values[indices] between every start and the next, (rows,)."""
+    found = np.empty(len(starts) - 1)
+    threads = allowed()
+    if threads == 1 or len(indices) < SPLIT:
+        _sum_rows(starts, indices, values, found, 0, len(found))
+        return found
+    # Alike shares of the entries, not of the rows.
+    cuts = np.searchsorted(starts, np.linspace(0, len(indices), threads + 1)[1:-1])
+    bounds = [0, *cuts.tolist(), len(found)]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda part: _sum_rows(starts, indices, values, found, *part), pairwise(bounds)))
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _sum_rows(starts, indices, values, found, begin, end):  # type: ignore[no-untyped-def]
+    """Put the sums of values[indices] of the rows from `begin` to `end` into `found`."""
+    for row in range(begin, end):
+        total = 0.0
+        for at in range(starts[row], starts[row + 1]):
+            total += values[indices[at]]
+        found[row] = total
 
 
 def unit_rows(counts: sp.csr_matrix, weight: Floats) -> sp.csr_matrix:
@@ -66,26 +134,24 @@ def spectral(counts: sp.csr_matrix, components: int) -> tuple[Floats, Spectral]:
     if counts.shape[0] > LANDMARKS:
         chosen = np.sort(np.random.default_rng(0).permutation(counts.shape[0])[:LANDMARKS])
         fitted = replace(spectral(counts[chosen], components)[1], sampled=True)
-        return fitted.project(counts, within=False), fitted
+        return fitted.project(counts, within=False)[0], fitted
     cells = counts.shape[0]
-    having = np.bincount(counts.indices[counts.data > 0], minlength=counts.shape[1])
+    y = Presence(counts)
+    having = np.diff(y.by_feature[0])
     weight = np.where(having >= MIN_CELLS, np.log(cells / np.maximum(having, 1)), 0.0)
-    y = unit_rows(counts, weight)
-    transposed = sp.csr_matrix(y.T)
-    total = np.asarray(y.sum(axis=0)).ravel()
-    full = np.asarray(y.multiply(y).sum(axis=1)).ravel()  # 1, or 0 for a cell without features
-    degree = np.asarray(y @ total).ravel() - full
-    r = np.maximum(degree, 1e-3) ** -0.5
+    full = y.weigh(weight)
+    total = y.transposed_times(np.ones(cells))
+    r = np.maximum(y.times(total) - full, 1e-3) ** -0.5
 
     def product(v: Floats) -> Floats:
-        scaled = (r * v.T).T
-        return (r * (y @ (transposed @ scaled) - (full * scaled.T).T).T).T
+        scaled = r * v.ravel()
+        return r * (y.times(y.transposed_times(scaled)) - full * scaled)
 
     k = min(components + 1, cells - 2)
     if k < 2 or not total.any():
         # Too few cells, or no feature that tells some of them from others: all lie at one point.
         return np.zeros((cells, 1)), Spectral(weight, total, np.zeros((len(total), 1)), np.ones(1))
-    operator = LinearOperator((cells, cells), matvec=product, matmat=product, dtype=np.float64)
+    operator = LinearOperator((cells, cells), matvec=product, dtype=np.float64)
     start = np.random.default_rng(0).standard_normal(cells)
     values, vectors = eigsh(operator, k=k, v0=start, which="LA", tol=1e-6)
     order = np.argsort(-values, kind="stable")[1:]
@@ -96,5 +162,5 @@ def spectral(counts: sp.csr_matrix, components: int) -> tuple[Floats, Spectral]:
     values, vectors = values[order], vectors[:, order]
     vectors *= np.sign(vectors[np.argmax(np.abs(vectors), axis=0), np.arange(len(order))])
     # As a bundle keeps them, so that a cell lies in the same place in training and later.
-    directions = np.asarray(transposed @ (r[:, None] * vectors)).astype(np.float32).astype(np.float64)
-    return vectors * values, Spectral(weight, total, directions, values)
+    directions = np.stack([y.transposed_times(r * v) for v in vectors.T], axis=1)
+    return vectors * values, Spectral(weight, total, directions.astype(np.float32).astype(np.float64), values)
