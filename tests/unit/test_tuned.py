@@ -101,7 +101,7 @@ def test_the_spectral_embedding_equals_a_dense_one_and_its_map_gives_it_back() -
 
 def test_two_threads_embed_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     counts, _ = draw(80, 4)
-    monkeypatch.setattr("cellpredx.model.spectral.SPLIT", 1)
+    monkeypatch.setattr("cellpredx.model.spectral.ENTRIES", 50)
     found = []
     for threads in ("1", "2", "3"):
         monkeypatch.setenv("OMP_NUM_THREADS", threads)

@@ -571,14 +571,18 @@ def fit_within(
     x_reference (N_R, G), x_query (N_Q, G): log-normalised; the last `proteins` features have no part in the embedding.
     """
     n = len(labels)
-    both = sp.csr_matrix(sp.vstack([x_reference, x_query], format="csr"), dtype=np.float64)
-    width = both.shape[1]
+    width = x_reference.shape[1]
     rest_share = h.embedded_share
-    weight, bias = fit_logistic(Standardised(both[:n]), labels, types, 1 / (h.features_c * n), h.class_balance)
+    own = Standardised(sp.csr_matrix(x_reference, dtype=np.float64))
+    weight, bias = fit_logistic(own, labels, types, 1 / (h.features_c * n), h.class_balance)
+    del own
+    both = sp.csr_matrix(sp.vstack([x_reference, x_query], format="csr"))
     parts = [(weight, bias)]
     if modality == "rna":
-        scores = pca(both, h.joint_components)
-        loadings, mean = loadings_of(both, scores)
+        exact = sp.csr_matrix(both, dtype=np.float64)
+        scores = pca(exact, h.joint_components)
+        loadings, mean = loadings_of(exact, scores)
+        del exact
         unit = scores[:, 0].std()
         own = Standardised(scores[:n] / unit)
         weight, bias = fit_logistic(own, labels, types, 1 / (h.components_c * n), h.class_balance)

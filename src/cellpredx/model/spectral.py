@@ -2,12 +2,9 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, eigsh
 
@@ -17,7 +14,7 @@ Floats = NDArray[np.float64]
 MIN_CELLS = 3
 LANDMARKS = 50_000
 ROWS = 4096  # cells embedded at a time
-SPLIT = 1 << 20  # entries that are worth a second thread
+ENTRIES = 1 << 17  # of a block, whose ones stay in a core's cache
 
 
 @dataclass(frozen=True)
@@ -69,51 +66,50 @@ class Presence:
             pattern = sp.csr_matrix((ones, counts.indices, counts.indptr), shape=counts.shape)
         else:
             pattern = sp.csr_matrix(counts > 0)
-        self.by_cell = pattern.indptr.astype(np.int64), pattern.indices
         transposed = pattern.tocsc()
-        self.by_feature = transposed.indptr.astype(np.int64), transposed.indices
+        self.having = np.diff(transposed.indptr)
+        self.by_cell = _blocks(pattern.indptr, pattern.indices, counts.shape[1])
+        self.by_feature = _blocks(transposed.indptr, transposed.indices, counts.shape[0])
         self.weight, self.scale = np.ones(counts.shape[1]), np.ones(counts.shape[0])
 
     def weigh(self, weight: Floats) -> Floats:
         """Give the features their weights (G,), and the cells the length 1; return their lengths, 0 for those that
         have no feature of any weight, (n,)."""
-        squared = _sums(*self.by_cell, weight**2)
+        squared = _sums(self.by_cell, weight**2)
         self.weight = weight
         self.scale = 1 / np.maximum(np.sqrt(squared), 1e-12)
         return np.where(squared > 0, 1.0, 0.0)
 
     def times(self, v: Floats) -> Floats:
         """Return Y v of v (G,), (n,)."""
-        return self.scale * _sums(*self.by_cell, self.weight * v)
+        return self.scale * _sums(self.by_cell, self.weight * v)
 
     def transposed_times(self, v: Floats) -> Floats:
         """Return Y' v of v (n,), (G,)."""
-        return self.weight * _sums(*self.by_feature, self.scale * v)
+        return self.weight * _sums(self.by_feature, self.scale * v)
 
 
-def _sums(starts: NDArray[np.int64], indices: NDArray[Any], values: Floats) -> Floats:
-    """Return the sum of values[indices] between every start and the next, (rows,)."""
-    found = np.empty(len(starts) - 1)
-    threads = allowed()
-    if threads == 1 or len(indices) < SPLIT:
-        _sum_rows(starts, indices, values, found, 0, len(found))
-        return found
-    # Alike shares of the entries, not of the rows.
-    cuts = np.searchsorted(starts, np.linspace(0, len(indices), threads + 1)[1:-1])
-    bounds = [0, *cuts.tolist(), len(found)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda part: _sum_rows(starts, indices, values, found, *part), pairwise(bounds)))
+def _blocks(indptr: NDArray[np.integer], indices: NDArray[np.integer], columns: int) -> list[sp.csr_matrix]:
+    """Return the rows of a matrix of ones, some at a time; all read the same ones."""
+    ones = np.ones(max(ENTRIES, int(np.diff(indptr).max(initial=0))))
+    found, begin, rows = [], 0, len(indptr) - 1
+    while begin < rows:
+        end = max(begin + 1, int(np.searchsorted(indptr, indptr[begin] + ENTRIES, side="right")) - 1)
+        own = slice(indptr[begin], indptr[end])
+        starts = indptr[begin : end + 1] - indptr[begin]
+        size = own.stop - own.start
+        found.append(sp.csr_matrix((ones[:size], indices[own], starts), shape=(end - begin, columns)))
+        begin = end
     return found
 
 
-@njit(cache=True, nogil=True)
-def _sum_rows(starts, indices, values, found, begin, end):  # type: ignore[no-untyped-def]
-    """Put the sums of values[indices] of the rows from `begin` to `end` into `found`."""
-    for row in range(begin, end):
-        total = 0.0
-        for at in range(starts[row], starts[row + 1]):
-            total += values[indices[at]]
-        found[row] = total
+def _sums(blocks: list[sp.csr_matrix], values: Floats) -> Floats:
+    """Return the product of the rows of all blocks with values (columns,), (rows,)."""
+    share = -(-len(blocks) // allowed())
+    parts = [blocks[begin : begin + share] for begin in range(0, len(blocks), share)]
+    with ThreadPoolExecutor(len(parts)) as pool:
+        done = list(pool.map(lambda part: [block @ values for block in part], parts))
+    return np.concatenate([product for part in done for product in part])
 
 
 def unit_rows(counts: sp.csr_matrix, weight: Floats) -> sp.csr_matrix:
@@ -137,8 +133,7 @@ def spectral(counts: sp.csr_matrix, components: int) -> tuple[Floats, Spectral]:
         return fitted.project(counts, within=False)[0], fitted
     cells = counts.shape[0]
     y = Presence(counts)
-    having = np.diff(y.by_feature[0])
-    weight = np.where(having >= MIN_CELLS, np.log(cells / np.maximum(having, 1)), 0.0)
+    weight = np.where(y.having >= MIN_CELLS, np.log(cells / np.maximum(y.having, 1)), 0.0)
     full = y.weigh(weight)
     total = y.transposed_times(np.ones(cells))
     r = np.maximum(y.times(total) - full, 1e-3) ** -0.5
