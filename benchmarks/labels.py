@@ -95,8 +95,9 @@ def ours(task: Task, preset: str, seed: int) -> tuple[pd.DataFrame, list[str], d
     x = model_input(task.query.X, task.query.uns["cellpredx"], vars(h))
     graph = task.graph.X if task.graph is not None else None
     both = fitted.ensemble
-    scores = linear(x, both.weight, both.bias) + both.beyond(x, graph, within=True)
-    novelty = both.members.novelty(x, within=True) if both.members is not None else None
+    placed = both.place(x, graph, within=True)
+    scores = linear(x, both.weight, both.bias) + both.beyond(x, placed)
+    novelty = both.members.novelty(placed) if both.members is not None and placed is not None else None
     calibration = fitted.calibration
     on, threshold = "confidence", calibration.threshold
     if h.unknown_below > 0:

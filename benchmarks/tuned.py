@@ -81,7 +81,7 @@ class Fitted:
         """Return the scores of a preset's numbers, and the share that the network got."""
         own = self.reference.labels
         both = ensemble(self.network, self.x[0], own, len(self.types), self.x[1], h, modalities_of(self.task))
-        logits = both.logits(self.x[1], self.graph, within=True)
+        logits = both.logits(self.x[1], both.place(self.x[1], self.graph, within=True))
         table = table_of(self.task, logits, self.types, 1.0, 0.0)
         return {**scores(self.task, table, self.types), "share": both.network_share}
 

@@ -12,3 +12,9 @@ def limit(threads: int) -> None:
         os.environ[name] = str(threads)
     # Threads that wait by spinning slow a shared node down, and themselves most; a moment of it spares a wake-up.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
+def allowed() -> int:
+    """Return how many threads this process may take: what `limit` said, else one."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() and int(given) else 1

@@ -116,14 +116,14 @@ def run_explain(args: argparse.Namespace) -> None:
                 x = model_input(stored.take(sample), stored.about, model.info["hyperparameters"])
         else:
             whole, accessibility, within = read_whole(model, args.annotated, args.graph)
-            x, share, zero = model.ensemble.linear_in(whole, accessibility, within, sample)
-            own = model.ensemble.own_similarity(whole, within)
+            placed = model.ensemble.members.place(whole, accessibility, within)
+            explained = model.ensemble.explained(whole, placed, sample)
+            x, zero, own = explained.features, explained.zero, placed.own_similarity
             weight, bias = model.ensemble.stacked(own)
             bias = bias - weight @ zero
             found = Determinants(weight, bias, whole.shape[1])
-            found.add(x, predicted[sample], share)
-            logits = model.ensemble.logits(whole, accessibility, within)[sample]
-            residual = found.residual(softmax(logits, axis=1), predicted[sample])
+            found.add(x, predicted[sample], explained.own)
+            residual = found.residual(softmax(explained.logits, axis=1), predicted[sample])
         trust = _trust([Path(path) for path in args.retrained], found, x, predicted[sample], (zero, own))
     given_to = np.bincount(predicted, minlength=len(number))
     types = {
@@ -172,7 +172,7 @@ def _table(found: "Determinants", model: "Bundle", trust: "Trust", markers: Any,
 def _trust(paths: list[Path], found: "Determinants", x: Any, predicted: Any, query: tuple[Any, float]) -> "Trust":
     """Measure trust by retrained models, `seed_*` and `shuffled_*`, on cells x (n, parts * G) of a query.
 
-    query: what is taken from x before weights are applied, (parts * G,), and `Ensemble.own_similarity`.
+    query: what is taken from x before weights are applied, (parts * G,), and `Placed.own_similarity`.
     """
     from safetensors.numpy import load_file
 

@@ -417,7 +417,8 @@ def _beyond(model: "Bundle", query: str, graph: str | None) -> "tuple[Any, Any]"
     x, accessibility, within = read_whole(model, query, graph)
     if isinstance(model.ensemble.members.rest, Smoothed):
         refuse_few(x.shape[0], Path(query).stem)
-    return model.ensemble.beyond(x, accessibility, within).astype(np.float32), model.ensemble.members.novelty(x, within)
+    placed = model.ensemble.members.place(x, accessibility, within)
+    return model.ensemble.beyond(x, placed).astype(np.float32), model.ensemble.members.novelty(placed)
 
 
 def prediction_table(

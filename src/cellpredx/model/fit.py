@@ -150,11 +150,12 @@ def held_out_logits(
         near = neighbours(embedding, h.neighbours)
         what = f"calibration {fold + 1} of 2"
         result = train(cells, len(own), y.astype(np.int64), len(present), near, h, seed, what)
+        del cells
         both = ensemble(
             result.weights.folded(), x_own, y.astype(np.int64), len(present), x_other, h, modalities, proteins
         )
         part = np.full((len(other), types), -np.inf)
-        part[:, present] = both.logits(x_other, None, within=True)
+        part[:, present] = both.logits(x_other, both.place(x_other, None, within=True))
         seen = np.isin(labels[other], present)
         logits.append(part[seen])
         truth.append(labels[other][seen])
@@ -179,6 +180,7 @@ def train_model(
     x_query = prepared[0] if len(prepared) == 1 else sp.csr_matrix(sp.vstack(prepared, format="csr"))
     cells = Cells(sp.vstack([x_reference, x_query], format="csr"), place)
     training = train(cells, len(reference.labels), reference.labels, reference.types, near, h, seed)
+    del cells
     joined = ensemble(
         *(training.weights.folded(), x_reference, reference.labels, reference.types, x_query, h, modalities),
         reference.proteins,

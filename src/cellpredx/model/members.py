@@ -40,6 +40,35 @@ class Linear:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """Where the cells of a whole query lie, found out once for all that is asked of them.
+
+    `walks`: the graphs that smooth, of the query's cells, or joint ones, of reference and query. `embedding` (n, d),
+    `row_scale` (n,) and `own_similarity` of a joint embedding, none where there is none: `row_scale` is r of
+    `Spectral.project`, `own_similarity` r^2 of a typical cell, 0 where the embedding was made without the query.
+    """
+
+    walks: list[sp.csr_matrix]
+    embedding: Floats
+    row_scale: Floats
+    own_similarity: float = 0.0
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What the logits of some cells are linear in.
+
+    `features` (n, parts * G), the cells' own share of each value, the same shape, their zero (parts * G,), and the
+    logits themselves (n, K).
+    """
+
+    features: sp.csr_matrix
+    own: sp.csr_matrix
+    zero: Floats
+    logits: Floats
+
+
+@dataclass(frozen=True)
 class Embedded:
     """Classifiers of the joint spectral embedding of reference and query.
 
@@ -55,53 +84,59 @@ class Embedded:
     smoothing: float
     neighbours: int
 
-    def embed(self, x: sp.csr_matrix, within: bool) -> Floats:
-        """Return the embedding of a query's features x (n, G), (n, d); proteins have no part in it."""
-        return self.spectral.project(x[:, : len(self.spectral.weight)], within)
-
-    def logits(self, embedding: Floats) -> Floats:
-        """Return the members' mean logits, times their share, of embedded query cells (n, d): (n, K)."""
+    def place(self, x: sp.csr_matrix, within: bool) -> Placed:
+        """Find out where cells x (n, G) lie; `within`: the embedding was made with them. Proteins have no part."""
+        embedding, r = self.spectral.project(x[:, : len(self.spectral.weight)], within)
+        own = float(np.median(r**2)) if within and not self.spectral.sampled else 0.0
         both = np.concatenate([self.reference, embedding])
+        return Placed(joint_walks(both, self._sizes(), self.smoothing, self.neighbours), embedding, r, own)
+
+    def _sizes(self) -> list[int]:
+        return [d for d, _, _ in self.readouts]
+
+    def logits(self, placed: Placed) -> Floats:
+        """Return the members' mean logits, times their share, of a placed query: (n, K)."""
+        both = np.concatenate([self.reference, placed.embedding])
         begin = len(self.reference)
         parts = [
             centred(z[begin:] @ weight.T + bias)
-            for (_, weight, bias), z in zip(self.readouts, self._prefixes(both), strict=True)
+            for (_, weight, bias), z in zip(
+                self.readouts, prefixes(both, self._sizes(), self.smoothing, placed.walks), strict=True
+            )
         ]
         return np.asarray(self.share * np.mean(parts, axis=0))
 
-    def _prefixes(self, both: Floats) -> list[Floats]:
-        return prefixes(both, [d for d, _, _ in self.readouts], self.smoothing, self.neighbours)
-
-    def smoothed_features(
-        self, x: sp.csr_matrix, within: bool, rows: NDArray[np.int64]
-    ) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-        """Return what of the cells `rows` of x (n, G) is linear in `maps`, (rows, prefixes * G), and their own share
-        of each value, the same shape.
+    def explained(self, x: sp.csr_matrix, placed: Placed, rows: NDArray[np.int64]) -> Explained:
+        """Return what of the cells `rows` of x (n, G) is linear in `maps`, of prefixes * G columns.
 
         Degrees, row lengths and the graph are held fixed. The rest is what their neighbours of the query have;
         what neighbours of the reference add is left out, for their features are no part of a bundle.
         """
-        y = unit_rows(x[:, : len(self.spectral.weight)], self.spectral.weight)
+        begin = len(self.reference)
+        near = [w[begin + rows][:, begin:] for w in placed.walks]
+        # Of a large query, the cells that have a part in it.
+        used = np.unique(np.concatenate([rows, *(w.indices for w in near)]))
+        y = unit_rows(x[used][:, : len(self.spectral.weight)], self.spectral.weight)
         y.eliminate_zeros()
-        embedding = self.spectral.place(y, within)
-        r = self.spectral.row_scale(y, within)
-        both, begin = np.concatenate([self.reference, embedding]), len(self.reference)
+        at = np.searchsorted(used, rows)
+        embedding, r = placed.embedding[used], placed.row_scale[used]
         parts, shares = [], []
-        for d, _, _ in self.readouts:
+        for number, d in enumerate(self._sizes()):
             scale = r * ROW_LENGTH / np.maximum(np.linalg.norm(embedding[:, :d], axis=1), 1e-12)
-            own = value = sp.csr_matrix(sp.diags((1 - self.smoothing) * scale[rows]) @ y[rows])
-            if self.smoothing:
-                near = walk(of_one_length(both[:, :d]), self.neighbours)[begin + rows][:, begin:]
-                value = sp.csr_matrix(own + sp.csr_matrix(near.multiply(self.smoothing * scale)) @ y)
+            own = value = sp.csr_matrix(sp.diags((1 - self.smoothing) * scale[at]) @ y[at])
+            if near:
+                w = near[number][:, used].multiply(self.smoothing * scale)
+                value = sp.csr_matrix(own + sp.csr_matrix(w) @ y)
             share = sp.csr_matrix(own.multiply(value.power(-1)))
             for part in (value, share):
                 part.resize(len(rows), x.shape[1])
             parts.append(value)
             shares.append(share)
-        return sp.csr_matrix(sp.hstack(parts, format="csr")), sp.csr_matrix(sp.hstack(shares, format="csr"))
+        features, own = (sp.csr_matrix(sp.hstack(all_of, format="csr")) for all_of in (parts, shares))
+        return Explained(features, own, np.zeros(features.shape[1]), self.logits(placed)[rows])
 
     def maps(self, width: int, own: float) -> tuple[Floats, Floats]:
-        """Return weights (K, prefixes * width) of `smoothed_features`, bias (K,); own: as of `Ensemble.stacked`."""
+        """Return weights (K, prefixes * width) of `explained`'s features, bias (K,); own: as of `Ensemble.stacked`."""
         values = self.spectral.values
         directions = self.spectral.directions * (values / (values + own))
         weights, biases = [], []
@@ -113,12 +148,13 @@ class Embedded:
         share = self.share / len(weights)
         return share * np.concatenate(weights, axis=1), share * np.sum(biases, axis=0)
 
-    def novelty(self, embedding: Floats) -> Floats:
-        """Return how unlike the reference embedded query cells (n, d) are, (n,): the sum of two ranks in [0, 1].
+    def novelty(self, placed: Placed) -> Floats:
+        """Return how unlike the reference the cells of a placed query are, (n,): the sum of two ranks in [0, 1].
 
         Of the mean cosine to the 10 nearest other query cells minus that to the 10 nearest reference cells, and of
         the Mahalanobis distance to the nearest type (one covariance, within types). To rank cells of one query with.
         """
+        embedding = placed.embedding
         own = nearest_cosine(embedding, None) - nearest_cosine(embedding, self.reference)
         present, column = np.unique(self.types, return_inverse=True)
         means = np.stack([self.reference[self.types == k].mean(axis=0) for k in present])
@@ -145,19 +181,22 @@ class Smoothed:
     smoothing: float
     steps: int
 
-    def logits(self, x: sp.csr_matrix, accessibility: sp.csr_matrix) -> Floats:
-        """Return the mean logits over the graphs, (n, K), of log-normalised x (n, G); counts (n, P) give the graphs.
+    def place(self, accessibility: sp.csr_matrix) -> Placed:
+        """Find out the graphs of cells by their counts of peaks or windows (n, P)."""
+        embedding, _ = spectral(accessibility, max(d for d, _ in self.graphs))
+        cells = len(embedding)
+        walks = [walk(embedding[:, :d], k) for d, k in self.graphs]
+        return Placed(walks, np.zeros((cells, 0)), np.zeros(cells))
+
+    def logits(self, x: sp.csr_matrix, placed: Placed) -> Floats:
+        """Return the mean logits over the graphs, (n, K), of log-normalised x (n, G) of a placed query.
 
         Some features are smoothed at a time: memory grows with the cells, not with cells times genes.
         """
         total = np.zeros((x.shape[0], len(self.bias)))
-        for block, _, smoothed in self._smoothed(x, self._walks(accessibility)):
+        for block, _, smoothed in self._smoothed(x, placed.walks):
             total += np.mean([standardised(s) for s in smoothed], axis=0) @ self.weight[:, block].T
         return centred(total + self.bias)
-
-    def _walks(self, accessibility: sp.csr_matrix) -> list[sp.csr_matrix]:
-        embedding, _ = spectral(accessibility, max(d for d, _ in self.graphs))
-        return [walk(embedding[:, :d], k) for d, k in self.graphs]
 
     def _smoothed(
         self, x: sp.csr_matrix, walks: list[sp.csr_matrix]
@@ -170,21 +209,19 @@ class Smoothed:
             values = np.expm1(columns[:, block].toarray().astype(np.float64))
             yield block, values, [np.log1p(smooth(values, w, self.smoothing, self.steps)) for w in walks]
 
-    def smoothed_features(
-        self, x: sp.csr_matrix, accessibility: sp.csr_matrix, rows: NDArray[np.int64]
-    ) -> tuple[sp.csr_matrix, sp.csr_matrix, Floats]:
-        """Return the smoothed genes of the cells `rows`, over their deviation, (rows, G), their own share of each
-        value, the same shape, and the mean of all (G,).
+    def explained(self, x: sp.csr_matrix, placed: Placed, rows: NDArray[np.int64]) -> Explained:
+        """Return what the logits of the cells `rows` of x (n, G) are linear in: smoothed genes over their deviation.
 
-        The logits are `weight` times the difference of values and mean, but for values that are cut at 10 deviations.
-        A cell's own share of a logarithm is its share of the smoothed value.
+        The logits are `weight` times (features - zero), the mean of all cells, but for values that are cut at 10
+        deviations. A cell's own share of a logarithm is its share of the smoothed value.
         """
         shape = (len(rows), x.shape[1])
         found, own, mean = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(x.shape[1])
-        walks = self._walks(accessibility)
-        kept = [returning(w, self.smoothing, self.steps, rows) for w in walks]
-        for block, values, smoothed in self._smoothed(x, walks):
+        total = np.zeros((len(rows), len(self.bias)))
+        kept = [returning(w, self.smoothing, self.steps, rows) for w in placed.walks]
+        for block, values, smoothed in self._smoothed(x, placed.walks):
             for s, stays in zip(smoothed, kept, strict=True):
+                total += standardised(s)[rows] @ self.weight[:, block].T / len(smoothed)
                 scale = np.divide(1, s.std(axis=0), out=np.zeros(len(block)), where=s.std(axis=0) > FLAT)
                 value = s[rows] * scale / len(smoothed)
                 whole = np.expm1(s[rows])
@@ -192,7 +229,8 @@ class Smoothed:
                 found[:, block] += value.astype(np.float32)
                 own[:, block] += (share * value).astype(np.float32)
                 mean[block] += s.mean(axis=0) * scale / len(smoothed)
-        return sp.csr_matrix(found), sp.csr_matrix(np.divide(own, found, out=own, where=found > 0)), mean
+        shares = sp.csr_matrix(np.divide(own, found, out=own, where=found > 0))
+        return Explained(sp.csr_matrix(found), shares, mean, centred(total + self.bias))
 
 
 @dataclass(frozen=True)
@@ -202,19 +240,23 @@ class Members:
     linear: Linear | None
     rest: Embedded | Smoothed
 
-    def logits(self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool) -> Floats:
-        """Return the logits of the part that needs the whole query, (n, K).
+    def place(self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool) -> Placed:
+        """Find out where the cells of a whole query lie.
 
         x (n, G): log-normalised features of all its cells; accessibility: their peaks, where x is gene activity;
         `within`: whether the joint embedding was made with these cells.
         """
         if isinstance(self.rest, Smoothed):
-            return self.rest.logits(x, x if accessibility is None else accessibility)
-        return self.rest.logits(self.rest.embed(x, within))
+            return self.rest.place(x if accessibility is None else accessibility)
+        return self.rest.place(x, within)
 
-    def novelty(self, x: sp.csr_matrix, within: bool) -> Floats | None:
+    def logits(self, x: sp.csr_matrix, placed: Placed) -> Floats:
+        """Return the logits of the part that needs the whole query, (n, K); x as of `place`."""
+        return self.rest.logits(x, placed) if isinstance(self.rest, Smoothed) else self.rest.logits(placed)
+
+    def novelty(self, placed: Placed) -> Floats | None:
         """Return how unlike the reference the cells of a whole query are, (n,), where a joint embedding tells it."""
-        return None if isinstance(self.rest, Smoothed) else self.rest.novelty(self.rest.embed(x, within))
+        return None if isinstance(self.rest, Smoothed) else self.rest.novelty(placed)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the part that needs the whole query as named arrays, for a bundle."""
@@ -277,22 +319,25 @@ class Ensemble:
     members: Members | None
     network_share: float
 
-    def logits(self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool) -> Floats:
-        """Return the logits of a whole query, (n, K); arguments as of `Members.logits`."""
-        linear = np.asarray(x @ self.weight.T, dtype=np.float64) + self.bias
-        return linear + self.beyond(x, accessibility, within)
+    def place(self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool) -> Placed | None:
+        """Find out where the cells of a whole query lie, if a member needs it; arguments as of `Members.place`."""
+        return self.members.place(x, accessibility, within) if self.members else None
 
-    def beyond(self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool) -> Floats:
+    def logits(self, x: sp.csr_matrix, placed: Placed | None) -> Floats:
+        """Return the logits of a whole query x (n, G), (n, K)."""
+        return self._product(x) + self.beyond(x, placed)
+
+    def _product(self, x: sp.csr_matrix) -> Floats:
+        return np.asarray(x @ self.weight.T, dtype=np.float64) + self.bias
+
+    def beyond(self, x: sp.csr_matrix, placed: Placed | None) -> Floats:
         """Return what is added to the linear product's logits, (n, K)."""
-        if self.members is None:
+        if self.members is None or placed is None:
             return np.zeros((x.shape[0], len(self.bias)))
-        return (1 - self.network_share) * self.members.logits(x, accessibility, within)
+        return (1 - self.network_share) * self.members.logits(x, placed)
 
-    def linear_in(
-        self, x: sp.csr_matrix, accessibility: sp.csr_matrix | None, within: bool, rows: NDArray[np.int64]
-    ) -> tuple[sp.csr_matrix, sp.csr_matrix, Floats]:
-        """Return all features of the cells `rows` that logits are linear in, (rows, parts * G), the cells' own share
-        of each, the same shape, and their zero.
+    def explained(self, x: sp.csr_matrix, placed: Placed | None, rows: NDArray[np.int64]) -> Explained:
+        """Return all features of the cells `rows` of a whole query x (n, G) that logits are linear in.
 
         Its parts are the log-normalised features themselves, and what the members make of them: smoothed genes over
         their deviation, or the joint embedding's row by a fixed length and degree, smoothed. The logits are `stacked`
@@ -301,38 +346,26 @@ class Ensemble:
         """
         plain = sp.csr_matrix(x[rows], dtype=np.float64)
         ones = sp.csr_matrix((np.ones(plain.nnz), plain.indices, plain.indptr), shape=plain.shape)
-        zero = np.zeros(x.shape[1])
-        rest = self.members.rest if self.members else None
-        if rest is None:
-            return plain, ones, zero
-        if isinstance(rest, Smoothed):
-            more, own, mean = rest.smoothed_features(x, x if accessibility is None else accessibility, rows)
-        else:
-            more, own = rest.smoothed_features(x, within, rows)
-            mean = np.zeros(more.shape[1])
-        return (
-            sp.csr_matrix(sp.hstack([plain, more], format="csr")),
-            sp.csr_matrix(sp.hstack([ones, own], format="csr")),
-            np.concatenate([zero, mean]),
+        zero, logits = np.zeros(x.shape[1]), self._product(x[rows])
+        if self.members is None or placed is None:
+            return Explained(plain, ones, zero, logits)
+        rest = self.members.rest.explained(x, placed, rows)
+        return Explained(
+            sp.csr_matrix(sp.hstack([plain, rest.features], format="csr")),
+            sp.csr_matrix(sp.hstack([ones, rest.own], format="csr")),
+            np.concatenate([zero, rest.zero]),
+            logits + (1 - self.network_share) * rest.logits,
         )
 
     def spread(self) -> int:
-        """Return how many times a cell's own features `linear_in` may give at most."""
+        """Return how many times a cell's own features `explained` may give at most."""
         rest = self.members.rest if self.members else None
         if not isinstance(rest, Embedded):
             return 1
         return 1 + len(rest.readouts) * (1 + (rest.neighbours if rest.smoothing else 0))
 
-    def own_similarity(self, x: sp.csr_matrix, within: bool) -> float:
-        """Return r^2 (see `Spectral.project`) of a typical cell of x (n, G); 0 where no embedding was made with it."""
-        rest = self.members.rest if self.members else None
-        if not isinstance(rest, Embedded) or not within or rest.spectral.sampled:
-            return 0.0
-        y = unit_rows(x[:, : len(rest.spectral.weight)], rest.spectral.weight)
-        return float(np.median(rest.spectral.row_scale(y, within) ** 2))
-
     def stacked(self, own: float = 0.0) -> tuple[Floats, Floats]:
-        """Return the weights (K, parts * G) and bias (K,) of what `linear_in` gives; own: `own_similarity`."""
+        """Return the weights (K, parts * G) and bias (K,) of what `explained` gives; own: `Placed.own_similarity`."""
         weight, bias = self.weight.astype(np.float64), self.bias.astype(np.float64)
         rest = self.members.rest if self.members else None
         if rest is None:
@@ -384,7 +417,11 @@ def ensemble(
     linear = members.linear or Linear(np.zeros_like(weight), np.zeros_like(bias))
     share = h.network_share
     if h.network_share_sure > share:
-        theirs = np.asarray(x_query @ linear.weight.T) + linear.bias + members.logits(x_query, None, within=True)
+        theirs = (
+            np.asarray(x_query @ linear.weight.T)
+            + linear.bias
+            + members.logits(x_query, members.place(x_query, None, within=True))
+        )
         own = np.asarray(x_query @ weight.T) + bias
         sure = [softmax(z, axis=1).max(axis=1).mean() for z in (own, theirs)]
         agree = (own.argmax(axis=1) == theirs.argmax(axis=1)).mean()
@@ -482,13 +519,15 @@ def of_one_length(cells: Floats) -> Floats:
     return np.asarray(cells * (ROW_LENGTH / np.maximum(np.linalg.norm(cells, axis=1, keepdims=True), 1e-12)))
 
 
-def prefixes(both: Floats, sizes: list[int], smoothing: float, k: int) -> list[Floats]:
+def joint_walks(both: Floats, sizes: list[int], smoothing: float, k: int) -> list[sp.csr_matrix]:
+    """Return the graphs by the first d components of embedded cells (n, d), for each d of `sizes`; none unsmoothed."""
+    return [walk(of_one_length(both[:, :d]), k) for d in sizes] if smoothing else []
+
+
+def prefixes(both: Floats, sizes: list[int], smoothing: float, walks: list[sp.csr_matrix]) -> list[Floats]:
     """Return the first d components of embedded cells (n, d), for each d of `sizes`: rows of one length, smoothed."""
-    found = []
-    for d in sizes:
-        z = of_one_length(both[:, :d])
-        found.append(smooth(z, walk(z, k), smoothing, 1) if smoothing else z)
-    return found
+    found = [of_one_length(both[:, :d]) for d in sizes]
+    return [smooth(z, w, smoothing, 1) for z, w in zip(found, walks, strict=True)] if walks else found
 
 
 def fit_smoothed(
@@ -532,14 +571,18 @@ def fit_within(
     x_reference (N_R, G), x_query (N_Q, G): log-normalised; the last `proteins` features have no part in the embedding.
     """
     n = len(labels)
-    both = sp.csr_matrix(sp.vstack([x_reference, x_query], format="csr"), dtype=np.float64)
-    width = both.shape[1]
+    width = x_reference.shape[1]
     rest_share = h.embedded_share
-    weight, bias = fit_logistic(Standardised(both[:n]), labels, types, 1 / (h.features_c * n), h.class_balance)
+    own = Standardised(sp.csr_matrix(x_reference, dtype=np.float64))
+    weight, bias = fit_logistic(own, labels, types, 1 / (h.features_c * n), h.class_balance)
+    del own
+    both = sp.csr_matrix(sp.vstack([x_reference, x_query], format="csr"))
     parts = [(weight, bias)]
     if modality == "rna":
-        scores = pca(both, h.joint_components)
-        loadings, mean = loadings_of(both, scores)
+        exact = sp.csr_matrix(both, dtype=np.float64)
+        scores = pca(exact, h.joint_components)
+        loadings, mean = loadings_of(exact, scores)
+        del exact
         unit = scores[:, 0].std()
         own = Standardised(scores[:n] / unit)
         weight, bias = fit_logistic(own, labels, types, 1 / (h.components_c * n), h.class_balance)
@@ -553,7 +596,8 @@ def fit_within(
     embedding, fitted = spectral(both[:, : width - proteins] if proteins else both, max(sizes))
     sizes = sorted({min(d, embedding.shape[1]) for d in sizes})
     readouts = []
-    for d, z in zip(sizes, prefixes(embedding, sizes, h.smoothing, h.joint_neighbours), strict=True):
+    walks = joint_walks(embedding, sizes, h.smoothing, h.joint_neighbours)
+    for d, z in zip(sizes, prefixes(embedding, sizes, h.smoothing, walks), strict=True):
         readouts.append((d, *fit_logistic(Standardised(z[:n]), labels, types, 1 / (h.embedded_c * n), h.class_balance)))
     kept = embedding[:n].astype(np.float32).astype(np.float64)  # as a bundle keeps it
     rest = Embedded(fitted, kept, labels, readouts, rest_share, h.smoothing, h.joint_neighbours)
