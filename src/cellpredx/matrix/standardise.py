@@ -143,8 +143,8 @@ def standardise(
     """Join the matrices of a sample's libraries, features in the union; cells in the order of the rows.
 
     `link`: a column of var that links peaks to genes, kept as `linked_gene`; `activity`: they were given as ready gene
-    activity. Raises UserError for what cannot be
-    read, for libraries of different kinds, and where a part is normalised and another is not.
+    activity. Raises UserError for what cannot be read, for libraries of different kinds, and where a part is normalised
+    and another is not.
     """
     parts, warnings, kinds = [], [], {}
     for row, path in files:
