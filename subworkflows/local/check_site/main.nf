@@ -101,8 +101,10 @@ def needText(need) {
 def machineMemory() {
     def config = workflow.session.config
     def own = config.process.any { name, rules -> name.startsWith('with') && (rules.executor || (rules.memory && name.startsWith('withName'))) }
-    def executor = config.process.executor ?: System.getenv('NXF_EXECUTOR') ?: 'local'
-    return own || executor != 'local' ? null : memoryOf(config.executor?.memory ?: java.lang.management.ManagementFactory.operatingSystemMXBean.totalMemorySize)
+    // The scope may be a name alone.
+    def scope = config.executor instanceof Map ? config.executor : [name: config.executor]
+    def executor = config.process.executor ?: scope.name ?: System.getenv('NXF_EXECUTOR') ?: 'local'
+    return own || executor != 'local' ? null : memoryOf(scope.memory ?: java.lang.management.ManagementFactory.operatingSystemMXBean.totalMemorySize)
 }
 
 // What a task may ask for, once the site's limits have cut it.
