@@ -37,6 +37,7 @@ SUMS = "pipeline_info/SHA256SUMS"
 PAGE = "multiqc/multiqc_report.html"
 BROKEN = "broken:"
 HANGS = 300.0  # seconds without room on the disk, after which a run is killed
+STANDS = 45.0  # seconds without a process of any task, after which a run waits for jobs that Slurm forgot
 # A page and its figures carry the time of the run; what they show is in the tables beside them.
 REPORTS = ("multiqc/", "pipeline_info/")
 
@@ -179,6 +180,13 @@ class Runs:
         return sorted(lost) + ([] if whole_by_sums(engine.results) else [SUMS])
 
 
+def doing(folder: Path) -> str:
+    """What a task that has begun is doing."""
+    if name := output_in_part(folder):
+        return f"writing {name.rsplit('.part', 1)[0].lstrip('.')}"
+    return "ended" if (folder / ".exitcode").exists() else "computing"
+
+
 class Chain:
     """One run that is cut off at stage after stage, and what came of it."""
 
@@ -188,6 +196,7 @@ class Chain:
         self.cuts: dict[str, str] = {}  # when, by stage
         self.in_part: set[str] = set()  # results that were seen in part
         self.early_sums = 0
+        self.stood = 0  # how often it waited for jobs that Slurm had forgotten
         self.lost: list[str] = []
 
     def start(self) -> Engine:
@@ -212,20 +221,20 @@ class Chain:
         """Wait until a task writes, has ended, or has run for a while; returns which."""
         folder = self.begun(engine, task)
         began = time.monotonic()
-        said = ""
 
         def moment() -> bool:
-            nonlocal said
-            if name := output_in_part(folder):
-                said = f"writing {name.rsplit('.part', 1)[0].lstrip('.')}"
-            elif (folder / ".exitcode").exists():
-                said = "ended"
-            elif time.monotonic() - began > patience:
-                said = "computing"
-            return bool(said)
+            return doing(folder) != "computing" or time.monotonic() - began > patience
 
         engine.wait_until(moment)
-        return said
+        return doing(folder)
+
+    def note_others(self, engine: Engine) -> None:
+        """Note the stages of all tasks that go on now: they are cut together."""
+        for task in engine.tasks[:]:
+            folder = task.folder(engine.work)
+            goes_on = folder and (folder / ".command.begin").exists() and not (folder / ".exitcode").exists()
+            if folder and goes_on and task.stage not in self.cuts:
+                self.cuts[task.stage] = doing(folder)
 
     def cut_at_every_stage(self, cut: Callable[[Engine, Task], str]) -> None:
         """Run, cut at a stage that was not cut yet, resume, until there is none left."""
@@ -239,7 +248,7 @@ class Chain:
                 self.finish(engine)
                 return
             self.look(engine)
-            print(f"{self.name}: {task.stage}, {self.cuts[task.stage]}", flush=True)
+            print(f"{self.name}: {task.stage}, {self.cuts[task.stage]}; {len(self.cuts)} stages", flush=True)
 
     def finish(self, engine: Engine) -> None:
         """Let the run come to its end and compare what it leaves."""
@@ -274,6 +283,7 @@ def kill_engine(chain: Chain, *, tasks: bool) -> None:
 
     def cut(engine: Engine, task: Task) -> str:
         said = chain.writing(engine, task)
+        chain.note_others(engine)
         engine.stop(tasks=tasks)
         return said
 
@@ -311,6 +321,7 @@ def fill_disk(chain: Chain) -> None:
 
     def cut(engine: Engine, task: Task) -> str:
         chain.begun(engine, task)
+        chain.note_others(engine)
         with suppress(OSError), open(filler, "wb", buffering=0) as handle:
             while handle.write(b"\0" * 65536):
                 pass
@@ -322,22 +333,39 @@ def fill_disk(chain: Chain) -> None:
 
 
 def kill_daemons(chain: Chain, restart: str) -> None:
-    """kill -9 of Slurm's daemons at every stage, then their start; the run is resumed only where it stops."""
+    """kill -9 of Slurm's daemons at every stage, then their start; a run that stops or stands still is resumed."""
+
+    def watch(engine: Engine) -> None:
+        last = time.monotonic()
+        while engine.process.poll() is None:
+            if not engine.tasks or processes_in(engine.work):
+                last = time.monotonic()
+            elif time.monotonic() - last > STANDS:
+                chain.stood += 1
+                engine.interrupt()
+            time.sleep(1)
+
     while True:
         engine = chain.start()
+        threading.Thread(target=watch, args=(engine,), daemon=True).start()
         for task in engine.new_tasks():
-            if task.stage not in chain.cuts:
-                chain.cuts[task.stage] = chain.writing(engine, task)
-                pids = subprocess.run(["pidof", "slurmctld", "slurmd"], capture_output=True, text=True).stdout.split()
-                kill([int(pid) for pid in pids])
-                time.sleep(2)
-                subprocess.run(restart, shell=True, check=True)
-                print(f"{chain.name}: {task.stage}, {chain.cuts[task.stage]}", flush=True)
+            if task.stage in chain.cuts:
+                continue
+            said = chain.writing(engine, task)
+            if not engine.running():
+                break
+            chain.cuts[task.stage] = said
+            chain.note_others(engine)
+            pids = subprocess.run(["pidof", "slurmctld", "slurmd"], capture_output=True, text=True).stdout.split()
+            kill([int(pid) for pid in pids])
+            time.sleep(2)
+            subprocess.run(restart, shell=True, check=True)
+            print(f"{chain.name}: {task.stage}, {chain.cuts[task.stage]}; {len(chain.cuts)} stages", flush=True)
         if engine.end() == 0:
             chain.finish(engine)
             return
         chain.look(engine)
-        print(f"{chain.name}: the run stopped and is resumed", flush=True)
+        print(f"{chain.name}: the run stopped or stood still, and is resumed", flush=True)
 
 
 CHAINS = {
@@ -395,6 +423,11 @@ def table_of(runs: Runs, chains: dict[str, Chain | str]) -> str:
     early = [str(chain.early_sums) for chain in tried.values()]
     lines += ["| SHA256SUMS too early | " + " | ".join(early) + " |", ""]
     lines += [f"{CHAINS[name]}: lost {', '.join(paths)}" for name, paths in lost.items() if paths]
+    lines += [
+        f"{CHAINS[name]}: the run stood still {chain.stood} times, as Slurm had forgotten jobs, and was resumed."
+        for name, chain in tried.items()
+        if chain.stood
+    ]
     lines += [f"Not tried here: {CHAINS[name]} ({why})." for name, why in chains.items() if isinstance(why, str)]
     return "\n".join(lines) + "\n"
 
