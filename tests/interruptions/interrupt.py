@@ -2,9 +2,9 @@
 
     python -m tests.interruptions.interrupt --page docs/nothing_lost.md
 
-prints the table of stages and disturbances and writes it. It needs the environment of `make test`, and macs3 on PATH.
-As root it also mounts a small disk to fill; where sbatch is on PATH and --slurm-restart tells how the daemons are
-started again, it kills those too. It ends with 1 where anything was lost.
+prints the table of stages and disturbances and writes it; --only renews the columns that it names. It needs the
+environment of `make test`, and macs3 on PATH. As root it also mounts a small disk to fill; where sbatch is on PATH and
+--slurm-restart tells how the daemons are started again, it kills those too. It ends with 1 where anything was lost.
 """
 
 import argparse
@@ -182,9 +182,10 @@ class Runs:
 
 def doing(folder: Path) -> str:
     """What a task that has begun is doing."""
-    if name := output_in_part(folder):
-        return f"writing {name.rsplit('.part', 1)[0].lstrip('.')}"
-    return "ended" if (folder / ".exitcode").exists() else "computing"
+    if (folder / ".exitcode").exists():
+        return "ended"
+    name = output_in_part(folder)
+    return f"writing {name.rsplit('.part', 1)[0].lstrip('.')}" if name else "computing"
 
 
 class Chain:
@@ -228,27 +229,44 @@ class Chain:
         engine.wait_until(moment)
         return doing(folder)
 
-    def note_others(self, engine: Engine) -> None:
-        """Note the stages of all tasks that go on now: they are cut together."""
-        for task in engine.tasks[:]:
-            folder = task.folder(engine.work)
-            goes_on = folder and (folder / ".command.begin").exists() and not (folder / ".exitcode").exists()
-            if folder and goes_on and task.stage not in self.cuts:
-                self.cuts[task.stage] = doing(folder)
+    def next_to_cut(self, engine: Engine, ready: Callable[[str], bool]) -> list[Task]:
+        """Wait until tasks of stages that were not cut yet do what is asked; none is there at the run's end."""
 
-    def cut_at_every_stage(self, cut: Callable[[Engine, Task], str]) -> None:
-        """Run, cut at a stage that was not cut yet, resume, until there is none left."""
+        def at_work() -> list[Task]:
+            return [
+                task
+                for task in engine.tasks[:]
+                if task.stage not in self.cuts
+                and (folder := task.folder(engine.work))
+                and (folder / ".command.begin").exists()
+                and ready(doing(folder))
+            ]
+
+        engine.wait_until(at_work)
+        return at_work()
+
+    def cut_at_every_stage(self, ready: Callable[[str], bool], cut: Callable[[Engine, list[Task]], None]) -> None:
+        """Run, cut at stages that were not cut yet, resume, until there is none left."""
         while True:
             engine = self.start()
-            for task in engine.new_tasks():
-                if task.stage not in self.cuts:
-                    self.cuts[task.stage] = cut(engine, task)
-                    break
-            else:
+            tasks = self.next_to_cut(engine, ready)
+            if not tasks:
                 self.finish(engine)
                 return
+            cut(engine, tasks)
             self.look(engine)
-            print(f"{self.name}: {task.stage}, {self.cuts[task.stage]}; {len(self.cuts)} stages", flush=True)
+            self.tell(tasks)
+
+    def note(self, engine: Engine, tasks: list[Task]) -> None:
+        """Note what tasks are doing."""
+        for task in tasks:
+            folder = task.folder(engine.work)
+            self.cuts[task.stage] = doing(folder) if folder else ""
+
+    def tell(self, tasks: list[Task]) -> None:
+        """Print the stages that were cut."""
+        for task in tasks:
+            print(f"{self.name}: {task.stage}, {self.cuts[task.stage]}", flush=True)
 
     def finish(self, engine: Engine) -> None:
         """Let the run come to its end and compare what it leaves."""
@@ -278,16 +296,19 @@ def kill_tasks(chain: Chain) -> None:
     chain.finish(engine)
 
 
+def writes(said: str) -> bool:
+    """Whether a task that is doing this has something to lose."""
+    return said != "computing"
+
+
 def kill_engine(chain: Chain, *, tasks: bool) -> None:
     """kill -9 of the engine at every stage, its tasks with it or not."""
 
-    def cut(engine: Engine, task: Task) -> str:
-        said = chain.writing(engine, task)
-        chain.note_others(engine)
+    def cut(engine: Engine, at_work: list[Task]) -> None:
+        chain.note(engine, at_work)
         engine.stop(tasks=tasks)
-        return said
 
-    chain.cut_at_every_stage(cut)
+    chain.cut_at_every_stage(writes, cut)
 
 
 def cut_publishing(chain: Chain) -> None:
@@ -319,17 +340,16 @@ def fill_disk(chain: Chain) -> None:
     """A disk that is full from the start of a task of every stage until the run has stopped."""
     filler = chain.folder / "filler"
 
-    def cut(engine: Engine, task: Task) -> str:
-        chain.begun(engine, task)
-        chain.note_others(engine)
+    def cut(engine: Engine, at_work: list[Task]) -> None:
         with suppress(OSError), open(filler, "wb", buffering=0) as handle:
             while handle.write(b"\0" * 65536):
                 pass
         stopped = engine.wait_to_stop(HANGS)
         filler.unlink()
-        return f"stopped with {engine.process.returncode}" if stopped else "hung, and was killed"
+        for task in at_work:
+            chain.cuts[task.stage] = f"stopped with {engine.process.returncode}" if stopped else "hung, and was killed"
 
-    chain.cut_at_every_stage(cut)
+    chain.cut_at_every_stage(lambda said: said != "ended", cut)
 
 
 def kill_daemons(chain: Chain, restart: str) -> None:
@@ -348,19 +368,13 @@ def kill_daemons(chain: Chain, restart: str) -> None:
     while True:
         engine = chain.start()
         threading.Thread(target=watch, args=(engine,), daemon=True).start()
-        for task in engine.new_tasks():
-            if task.stage in chain.cuts:
-                continue
-            said = chain.writing(engine, task)
-            if not engine.running():
-                break
-            chain.cuts[task.stage] = said
-            chain.note_others(engine)
+        while at_work := chain.next_to_cut(engine, writes):
+            chain.note(engine, at_work)
             pids = subprocess.run(["pidof", "slurmctld", "slurmd"], capture_output=True, text=True).stdout.split()
             kill([int(pid) for pid in pids])
             time.sleep(2)
             subprocess.run(restart, shell=True, check=True)
-            print(f"{chain.name}: {task.stage}, {chain.cuts[task.stage]}; {len(chain.cuts)} stages", flush=True)
+            chain.tell(at_work)
         if engine.end() == 0:
             chain.finish(engine)
             return
@@ -376,6 +390,10 @@ CHAINS = {
     "disk": "disk full",
     "slurm": "Slurm's daemons killed",
 }
+
+
+# The last rows of the table.
+ENDS = ("**results afterwards**", "seen in part meanwhile", "SHA256SUMS too early")
 
 
 def run_chain(runs: Runs, name: str, slurm_restart: str | None) -> Chain | str:
@@ -408,35 +426,50 @@ def run_chain(runs: Runs, name: str, slurm_restart: str | None) -> Chain | str:
     return chain
 
 
-def table_of(runs: Runs, chains: dict[str, Chain | str]) -> str:
-    """The table of stages and disturbances, and what is to be said beside it."""
-    tried = {name: chain for name, chain in chains.items() if isinstance(chain, Chain)}
-    lines = ["| stage | " + " | ".join(CHAINS[name] for name in tried) + " |", "|---" * (len(tried) + 1) + "|"]
-    lines += [
-        f"| {stage} | " + " | ".join(chain.cuts.get(stage, "") for chain in tried.values()) + " |"
-        for stage in runs.stages
-    ]
-    lost = {name: chain.lost for name, chain in tried.items()}
-    equal = ["**LOST**" if lost[name] else "equal" for name in tried]
-    lines += ["| **results afterwards** | " + " | ".join(equal) + " |"]
-    lines += ["| seen in part meanwhile | " + " | ".join(str(len(chain.in_part)) for chain in tried.values()) + " |"]
-    early = [str(chain.early_sums) for chain in tried.values()]
-    lines += ["| SHA256SUMS too early | " + " | ".join(early) + " |", ""]
-    lines += [f"{CHAINS[name]}: lost {', '.join(paths)}" for name, paths in lost.items() if paths]
-    lines += [
-        f"{CHAINS[name]}: the run stood still {chain.stood} times, as Slurm had forgotten jobs, and was resumed."
-        for name, chain in tried.items()
-        if chain.stood
-    ]
-    lines += [f"Not tried here: {CHAINS[name]} ({why})." for name, why in chains.items() if isinstance(why, str)]
-    return "\n".join(lines) + "\n"
+def column_of(runs: Runs, chain: Chain) -> dict[str, str]:
+    """The column of a chain, by the names of the rows."""
+    ends = ("**LOST**" if chain.lost else "equal", str(len(chain.in_part)), str(chain.early_sums))
+    return {stage: chain.cuts.get(stage, "") for stage in runs.stages} | dict(zip(ENDS, ends, strict=True))
 
 
-def write_table(text: str, page: Path) -> None:
-    """Put the table in place of the page's old one, between its two marks."""
+def notes_of(name: str, chain: Chain | str) -> list[str]:
+    """What is to be said of a chain below the table."""
+    if isinstance(chain, str):
+        return [f"{CHAINS[name]}: not tried here, as {chain}."]
+    lost = [f"{CHAINS[name]}: lost {', '.join(chain.lost)}"] if chain.lost else []
+    said = f"{CHAINS[name]}: the run stood still {chain.stood} times, as Slurm had forgotten jobs, and was resumed."
+    return lost + ([said] if chain.stood else [])
+
+
+def table_of(runs: Runs, chains: dict[str, Chain | str], before: str = "") -> str:
+    """The table of stages and disturbances, with notes below it; of chains that were not tried now as `before`."""
+    old = [[cell.strip() for cell in line.split("|")[1:-1]] for line in before.splitlines() if line.startswith("|")]
+    columns: dict[str, dict[str, str]] = {}
+    notes: list[str] = []
+    for name, title in CHAINS.items():
+        chain = chains.get(name)
+        if isinstance(chain, Chain):
+            columns[title] = column_of(runs, chain)
+        elif old and title in old[0]:
+            place = old[0].index(title)
+            columns[title] = {row[0]: row[place] for row in old}
+        if isinstance(chain, Chain) or (chain and title not in columns):
+            notes += notes_of(name, chain)
+        else:
+            notes += [line for line in before.splitlines() if line.startswith(f"{title}: ")]
+    lines = ["| stage | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines += [
+        f"| {row} | " + " | ".join(column.get(row, "") for column in columns.values()) + " |"
+        for row in (*runs.stages, *ENDS)
+    ]
+    return "\n".join([*lines, "", *notes]) + "\n"
+
+
+def between_marks(page: str) -> tuple[str, str, str]:
+    """A page before its table, the table, and the page behind it."""
     begin, end = "<!-- stages: begin -->\n", "<!-- stages: end -->"
-    old = page.read_text()
-    page.write_text(old[: old.index(begin) + len(begin)] + text + old[old.index(end) :])
+    first, last = page.index(begin) + len(begin), page.index(end)
+    return page[:first], page[first:last], page[last:]
 
 
 def main() -> int:
@@ -447,7 +480,7 @@ def main() -> int:
     )
     parser.add_argument("--only", default=",".join(CHAINS), help=f"some of {', '.join(CHAINS)}, separated by commas")
     parser.add_argument("--slurm-restart", help="the command that starts slurmctld and slurmd again")
-    parser.add_argument("--page", type=Path, help="the Markdown page whose table is written anew")
+    parser.add_argument("--page", type=Path, help="the Markdown page whose table is renewed")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         return interrupt(args, Runs((args.folder or Path(scratch)).resolve()))
@@ -460,10 +493,10 @@ def interrupt(args: argparse.Namespace, runs: Runs) -> int:
     chains: dict[str, Chain | str] = {}
     for name in args.only.split(","):
         chains[name] = run_chain(runs, name, args.slurm_restart)
-        text = table_of(runs, chains)
-        print(text, flush=True)
+        print(table_of(runs, chains), flush=True)
         if args.page:
-            write_table(text, args.page)
+            head, before, tail = between_marks(args.page.read_text())
+            args.page.write_text(head + table_of(runs, chains, before) + tail)
     early = any(chain.early_sums for chain in chains.values() if isinstance(chain, Chain))
     return 1 if early or any(chain.lost for chain in chains.values() if isinstance(chain, Chain)) else 0
 
