@@ -271,8 +271,8 @@ class Chain:
     def finish(self, engine: Engine) -> None:
         """Let the run come to its end and compare what it leaves."""
         code = engine.end()
-        self.lost = self.runs.lost(engine) if code == 0 else ["".join(engine.said[-30:])]
-        print(f"{self.name}: lost {self.lost or 'nothing'}", flush=True)
+        self.lost = self.runs.lost(engine) if code == 0 else [f"everything, as the run ended with {code}"]
+        print("".join(engine.said[-30:]) if code else f"{self.name}: lost {self.lost or 'nothing'}", flush=True)
 
 
 def kill_tasks(chain: Chain) -> None:
@@ -405,7 +405,7 @@ def run_chain(runs: Runs, name: str, slurm_restart: str | None) -> Chain | str:
     if name == "disk":
         folder = runs.folder / name
         folder.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "none", str(folder)], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=800m", "none", str(folder)], check=True)
         try:
             (folder / "data").symlink_to(runs.folder / "data")
             chain = Chain(runs, name, folder)
