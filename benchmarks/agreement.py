@@ -3,7 +3,8 @@
     python -m benchmarks.agreement --engines docker,apptainer --image-dir SIFS --page docs/nothing_lost.md
 
 Each preset runs on simulated data (and on archr-pbsmall with --archr FOLDER), and is compared with its first run
-without containers. The table goes between two marks of the page. It ends with 1 where a bound is passed.
+without containers. The table goes between two marks of the page; --only renews the rows that it names. It ends with 1
+where a bound is passed.
 """
 
 import argparse
@@ -110,12 +111,16 @@ def compare(data: str, preset: str, way: Way, first: Path, other: Path) -> dict[
 
 
 def write_table(rows: list[dict[str, str]], page: Path) -> None:
-    """Put the table between the marks of the page."""
+    """Put the rows between the marks of the page; those of ways that were not run now stay."""
     begin, end = "<!-- agreement: begin -->\n", "<!-- agreement: end -->"
-    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
-    lines += ["| " + " | ".join(value or "**no**" for value in row.values()) + " |" for row in rows]
     old = page.read_text()
-    page.write_text(old[: old.index(begin) + len(begin)] + "\n".join(lines) + "\n" + old[old.index(end) :])
+    first, last = old.index(begin) + len(begin), old.index(end)
+    header, _, *lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in old[first:last].splitlines()]
+    before = [dict(zip(header, line, strict=True)) for line in lines]
+    new = [row | {"holds": row["holds"] or "**no**"} for row in rows]
+    table = {(row["data"], row["preset"], row["against the first run"]): row for row in [*before, *new]}
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for _, row in sorted(table.items()))]
+    page.write_text(old[:first] + "".join("| " + " | ".join(line) + " |\n" for line in lines) + old[last:])
 
 
 def main() -> int:
@@ -124,7 +129,8 @@ def main() -> int:
     parser.add_argument("--engines", default="", help="container engines besides, separated by commas")
     parser.add_argument("--image-dir", help="the folder of the .sif files")
     parser.add_argument("--archr", type=Path, help="the folder of archr-pbsmall")
-    parser.add_argument("--page", type=Path, help="the Markdown page whose table is written anew")
+    parser.add_argument("--only", help="some of the ways (again, 1 thread, an engine), separated by commas")
+    parser.add_argument("--page", type=Path, help="the Markdown page whose table is renewed")
     args = parser.parse_args()
     data: dict[str, Callable[[Path], list[str]]] = {"simulated": simulated}
     if args.archr:
@@ -136,6 +142,8 @@ def main() -> int:
             for preset in PRESETS:
                 first = None
                 for way in ways([one for one in args.engines.split(",") if one], args.image_dir):
+                    if first and args.only and way.name not in args.only.split(","):
+                        continue
                     folder = Path(scratch) / f"{name} {preset} {way.name}"
                     results = run(folder, way, [*arguments, "--preset", preset])
                     if first is None:

@@ -127,6 +127,11 @@ class Engine:
             kill(processes_in(self.work))
         self.process.wait()
 
+    def interrupt(self) -> None:
+        """Stop the engine as Ctrl-C does: it cancels its jobs."""
+        self.process.terminate()
+        self.wait_to_stop(60)
+
     def wait_to_stop(self, seconds: float) -> bool:
         """Wait for a run to stop by itself; kill it where it does not."""
         try:

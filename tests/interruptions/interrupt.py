@@ -2,9 +2,9 @@
 
     python -m tests.interruptions.interrupt --page docs/nothing_lost.md
 
-prints the table of stages and disturbances and writes it. It needs the environment of `make test`, and macs3 on PATH.
-As root it also mounts a small disk to fill; where sbatch is on PATH and --slurm-restart tells how the daemons are
-started again, it kills those too. It ends with 1 where anything was lost.
+prints the table of stages and disturbances and writes it; --only renews the columns that it names. It needs the
+environment of `make test`, and macs3 on PATH. As root it also mounts a small disk to fill; where sbatch is on PATH and
+--slurm-restart tells how the daemons are started again, it kills those too. It ends with 1 where anything was lost.
 """
 
 import argparse
@@ -37,6 +37,7 @@ SUMS = "pipeline_info/SHA256SUMS"
 PAGE = "multiqc/multiqc_report.html"
 BROKEN = "broken:"
 HANGS = 300.0  # seconds without room on the disk, after which a run is killed
+STANDS = 45.0  # seconds without a process of any task, after which a run waits for jobs that Slurm forgot
 # A page and its figures carry the time of the run; what they show is in the tables beside them.
 REPORTS = ("multiqc/", "pipeline_info/")
 
@@ -179,6 +180,14 @@ class Runs:
         return sorted(lost) + ([] if whole_by_sums(engine.results) else [SUMS])
 
 
+def doing(folder: Path) -> str:
+    """What a task that has begun is doing."""
+    if (folder / ".exitcode").exists():
+        return "ended"
+    name = output_in_part(folder)
+    return f"writing {name.rsplit('.part', 1)[0].lstrip('.')}" if name else "computing"
+
+
 class Chain:
     """One run that is cut off at stage after stage, and what came of it."""
 
@@ -188,6 +197,7 @@ class Chain:
         self.cuts: dict[str, str] = {}  # when, by stage
         self.in_part: set[str] = set()  # results that were seen in part
         self.early_sums = 0
+        self.stood = 0  # how often it waited for jobs that Slurm had forgotten
         self.lost: list[str] = []
 
     def start(self) -> Engine:
@@ -212,40 +222,57 @@ class Chain:
         """Wait until a task writes, has ended, or has run for a while; returns which."""
         folder = self.begun(engine, task)
         began = time.monotonic()
-        said = ""
 
         def moment() -> bool:
-            nonlocal said
-            if name := output_in_part(folder):
-                said = f"writing {name.rsplit('.part', 1)[0].lstrip('.')}"
-            elif (folder / ".exitcode").exists():
-                said = "ended"
-            elif time.monotonic() - began > patience:
-                said = "computing"
-            return bool(said)
+            return doing(folder) != "computing" or time.monotonic() - began > patience
 
         engine.wait_until(moment)
-        return said
+        return doing(folder)
 
-    def cut_at_every_stage(self, cut: Callable[[Engine, Task], str]) -> None:
-        """Run, cut at a stage that was not cut yet, resume, until there is none left."""
+    def next_to_cut(self, engine: Engine, ready: Callable[[str], bool]) -> list[Task]:
+        """Wait until tasks of stages that were not cut yet do what is asked; none is there at the run's end."""
+
+        def at_work() -> list[Task]:
+            return [
+                task
+                for task in engine.tasks[:]
+                if task.stage not in self.cuts
+                and (folder := task.folder(engine.work))
+                and (folder / ".command.begin").exists()
+                and ready(doing(folder))
+            ]
+
+        engine.wait_until(at_work)
+        return at_work()
+
+    def cut_at_every_stage(self, ready: Callable[[str], bool], cut: Callable[[Engine, list[Task]], None]) -> None:
+        """Run, cut at stages that were not cut yet, resume, until there is none left."""
         while True:
             engine = self.start()
-            for task in engine.new_tasks():
-                if task.stage not in self.cuts:
-                    self.cuts[task.stage] = cut(engine, task)
-                    break
-            else:
+            tasks = self.next_to_cut(engine, ready)
+            if not tasks:
                 self.finish(engine)
                 return
+            cut(engine, tasks)
             self.look(engine)
+            self.tell(tasks)
+
+    def note(self, engine: Engine, tasks: list[Task]) -> None:
+        """Note what tasks are doing."""
+        for task in tasks:
+            folder = task.folder(engine.work)
+            self.cuts[task.stage] = doing(folder) if folder else ""
+
+    def tell(self, tasks: list[Task]) -> None:
+        """Print the stages that were cut."""
+        for task in tasks:
             print(f"{self.name}: {task.stage}, {self.cuts[task.stage]}", flush=True)
 
     def finish(self, engine: Engine) -> None:
         """Let the run come to its end and compare what it leaves."""
         code = engine.end()
-        self.lost = self.runs.lost(engine) if code == 0 else ["".join(engine.said[-30:])]
-        print(f"{self.name}: lost {self.lost or 'nothing'}", flush=True)
+        self.lost = self.runs.lost(engine) if code == 0 else [f"everything, as the run ended with {code}"]
+        print("".join(engine.said[-30:]) if code else f"{self.name}: lost {self.lost or 'nothing'}", flush=True)
 
 
 def kill_tasks(chain: Chain) -> None:
@@ -269,15 +296,19 @@ def kill_tasks(chain: Chain) -> None:
     chain.finish(engine)
 
 
+def writes(said: str) -> bool:
+    """Whether a task that is doing this has something to lose."""
+    return said != "computing"
+
+
 def kill_engine(chain: Chain, *, tasks: bool) -> None:
     """kill -9 of the engine at every stage, its tasks with it or not."""
 
-    def cut(engine: Engine, task: Task) -> str:
-        said = chain.writing(engine, task)
+    def cut(engine: Engine, at_work: list[Task]) -> None:
+        chain.note(engine, at_work)
         engine.stop(tasks=tasks)
-        return said
 
-    chain.cut_at_every_stage(cut)
+    chain.cut_at_every_stage(writes, cut)
 
 
 def cut_publishing(chain: Chain) -> None:
@@ -309,35 +340,46 @@ def fill_disk(chain: Chain) -> None:
     """A disk that is full from the start of a task of every stage until the run has stopped."""
     filler = chain.folder / "filler"
 
-    def cut(engine: Engine, task: Task) -> str:
-        chain.begun(engine, task)
+    def cut(engine: Engine, at_work: list[Task]) -> None:
         with suppress(OSError), open(filler, "wb", buffering=0) as handle:
             while handle.write(b"\0" * 65536):
                 pass
         stopped = engine.wait_to_stop(HANGS)
         filler.unlink()
-        return f"stopped with {engine.process.returncode}" if stopped else "hung, and was killed"
+        for task in at_work:
+            chain.cuts[task.stage] = f"stopped with {engine.process.returncode}" if stopped else "hung, and was killed"
 
-    chain.cut_at_every_stage(cut)
+    chain.cut_at_every_stage(lambda said: said != "ended", cut)
 
 
 def kill_daemons(chain: Chain, restart: str) -> None:
-    """kill -9 of Slurm's daemons at every stage, then their start; the run is resumed only where it stops."""
+    """kill -9 of Slurm's daemons at every stage, then their start; a run that stops or stands still is resumed."""
+
+    def watch(engine: Engine) -> None:
+        last = time.monotonic()
+        while engine.process.poll() is None:
+            if not engine.tasks or processes_in(engine.work):
+                last = time.monotonic()
+            elif time.monotonic() - last > STANDS:
+                chain.stood += 1
+                engine.interrupt()
+            time.sleep(1)
+
     while True:
         engine = chain.start()
-        for task in engine.new_tasks():
-            if task.stage not in chain.cuts:
-                chain.cuts[task.stage] = chain.writing(engine, task)
-                pids = subprocess.run(["pidof", "slurmctld", "slurmd"], capture_output=True, text=True).stdout.split()
-                kill([int(pid) for pid in pids])
-                time.sleep(2)
-                subprocess.run(restart, shell=True, check=True)
-                print(f"{chain.name}: {task.stage}, {chain.cuts[task.stage]}", flush=True)
+        threading.Thread(target=watch, args=(engine,), daemon=True).start()
+        while at_work := chain.next_to_cut(engine, writes):
+            chain.note(engine, at_work)
+            pids = subprocess.run(["pidof", "slurmctld", "slurmd"], capture_output=True, text=True).stdout.split()
+            kill([int(pid) for pid in pids])
+            time.sleep(2)
+            subprocess.run(restart, shell=True, check=True)
+            chain.tell(at_work)
         if engine.end() == 0:
             chain.finish(engine)
             return
         chain.look(engine)
-        print(f"{chain.name}: the run stopped and is resumed", flush=True)
+        print(f"{chain.name}: the run stopped or stood still, and is resumed", flush=True)
 
 
 CHAINS = {
@@ -350,6 +392,10 @@ CHAINS = {
 }
 
 
+# The last rows of the table.
+ENDS = ("**results afterwards**", "seen in part meanwhile", "SHA256SUMS too early")
+
+
 def run_chain(runs: Runs, name: str, slurm_restart: str | None) -> Chain | str:
     """One chain, or why it was left out."""
     if name == "slurm" and not (slurm_restart and shutil.which("sbatch")):
@@ -359,7 +405,7 @@ def run_chain(runs: Runs, name: str, slurm_restart: str | None) -> Chain | str:
     if name == "disk":
         folder = runs.folder / name
         folder.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "none", str(folder)], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=800m", "none", str(folder)], check=True)
         try:
             (folder / "data").symlink_to(runs.folder / "data")
             chain = Chain(runs, name, folder)
@@ -380,30 +426,50 @@ def run_chain(runs: Runs, name: str, slurm_restart: str | None) -> Chain | str:
     return chain
 
 
-def table_of(runs: Runs, chains: dict[str, Chain | str]) -> str:
-    """The table of stages and disturbances, and what is to be said beside it."""
-    tried = {name: chain for name, chain in chains.items() if isinstance(chain, Chain)}
-    lines = ["| stage | " + " | ".join(CHAINS[name] for name in tried) + " |", "|---" * (len(tried) + 1) + "|"]
+def column_of(runs: Runs, chain: Chain) -> dict[str, str]:
+    """The column of a chain, by the names of the rows."""
+    ends = ("**LOST**" if chain.lost else "equal", str(len(chain.in_part)), str(chain.early_sums))
+    return {stage: chain.cuts.get(stage, "") for stage in runs.stages} | dict(zip(ENDS, ends, strict=True))
+
+
+def notes_of(name: str, chain: Chain | str) -> list[str]:
+    """What is to be said of a chain below the table."""
+    if isinstance(chain, str):
+        return [f"{CHAINS[name]}: not tried here, as {chain}."]
+    lost = [f"{CHAINS[name]}: lost {', '.join(chain.lost)}"] if chain.lost else []
+    said = f"{CHAINS[name]}: the run stood still {chain.stood} times, as Slurm had forgotten jobs, and was resumed."
+    return lost + ([said] if chain.stood else [])
+
+
+def table_of(runs: Runs, chains: dict[str, Chain | str], before: str = "") -> str:
+    """The table of stages and disturbances, with notes below it; of chains that were not tried now as `before`."""
+    old = [[cell.strip() for cell in line.split("|")[1:-1]] for line in before.splitlines() if line.startswith("|")]
+    columns: dict[str, dict[str, str]] = {}
+    notes: list[str] = []
+    for name, title in CHAINS.items():
+        chain = chains.get(name)
+        if isinstance(chain, Chain):
+            columns[title] = column_of(runs, chain)
+        elif old and title in old[0]:
+            place = old[0].index(title)
+            columns[title] = {row[0]: row[place] for row in old}
+        if isinstance(chain, Chain) or (chain and title not in columns):
+            notes += notes_of(name, chain)
+        else:
+            notes += [line for line in before.splitlines() if line.startswith(f"{title}: ")]
+    lines = ["| stage | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     lines += [
-        f"| {stage} | " + " | ".join(chain.cuts.get(stage, "") for chain in tried.values()) + " |"
-        for stage in runs.stages
+        f"| {row} | " + " | ".join(column.get(row, "") for column in columns.values()) + " |"
+        for row in (*runs.stages, *ENDS)
     ]
-    lost = {name: chain.lost for name, chain in tried.items()}
-    equal = ["**LOST**" if lost[name] else "equal" for name in tried]
-    lines += ["| **results afterwards** | " + " | ".join(equal) + " |"]
-    lines += ["| seen in part meanwhile | " + " | ".join(str(len(chain.in_part)) for chain in tried.values()) + " |"]
-    early = [str(chain.early_sums) for chain in tried.values()]
-    lines += ["| SHA256SUMS too early | " + " | ".join(early) + " |", ""]
-    lines += [f"{CHAINS[name]}: lost {', '.join(paths)}" for name, paths in lost.items() if paths]
-    lines += [f"Not tried here: {CHAINS[name]} ({why})." for name, why in chains.items() if isinstance(why, str)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *notes]) + "\n"
 
 
-def write_table(text: str, page: Path) -> None:
-    """Put the table in place of the page's old one, between its two marks."""
+def between_marks(page: str) -> tuple[str, str, str]:
+    """A page before its table, the table, and the page behind it."""
     begin, end = "<!-- stages: begin -->\n", "<!-- stages: end -->"
-    old = page.read_text()
-    page.write_text(old[: old.index(begin) + len(begin)] + text + old[old.index(end) :])
+    first, last = page.index(begin) + len(begin), page.index(end)
+    return page[:first], page[first:last], page[last:]
 
 
 def main() -> int:
@@ -414,7 +480,7 @@ def main() -> int:
     )
     parser.add_argument("--only", default=",".join(CHAINS), help=f"some of {', '.join(CHAINS)}, separated by commas")
     parser.add_argument("--slurm-restart", help="the command that starts slurmctld and slurmd again")
-    parser.add_argument("--page", type=Path, help="the Markdown page whose table is written anew")
+    parser.add_argument("--page", type=Path, help="the Markdown page whose table is renewed")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         return interrupt(args, Runs((args.folder or Path(scratch)).resolve()))
@@ -427,10 +493,10 @@ def interrupt(args: argparse.Namespace, runs: Runs) -> int:
     chains: dict[str, Chain | str] = {}
     for name in args.only.split(","):
         chains[name] = run_chain(runs, name, args.slurm_restart)
-        text = table_of(runs, chains)
-        print(text, flush=True)
+        print(table_of(runs, chains), flush=True)
         if args.page:
-            write_table(text, args.page)
+            head, before, tail = between_marks(args.page.read_text())
+            args.page.write_text(head + table_of(runs, chains, before) + tail)
     early = any(chain.early_sums for chain in chains.values() if isinstance(chain, Chain))
     return 1 if early or any(chain.lost for chain in chains.values() if isinstance(chain, Chain)) else 0
 

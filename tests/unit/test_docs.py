@@ -76,7 +76,8 @@ def test_schema_and_configuration_have_the_same_parameters_and_defaults() -> Non
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_that_a_page_names_exist(page: Path) -> None:
-    sources = [*ROOT.glob("src/**/*.py"), *ROOT.glob("benchmarks/*.py"), *ROOT.glob("tests/**/conftest.py")]
+    folders = ("src/**/*.py", "benchmarks/*.py", "tests/**/conftest.py", "tests/interruptions/*.py")
+    sources = [path for pattern in folders for path in ROOT.glob(pattern)]
     ours = {name for path in sources for name in re.findall(r'"--([a-z][a-z-]*)"', path.read_text())}
     named = set(re.findall(r"(?<![\w-])--([a-z]\w*(?:-\w+)*)", page.read_text()))
     assert not named - PARAMETERS.keys() - ours - OTHERS
