@@ -159,9 +159,10 @@ class Runs:
                 if path.is_file() and not path.is_symlink():
                     made.setdefault(digest(path), []).append((f"/{path.relative_to(work)}", stage))
         for result, found in self.expected.items():
-            # Some files are copied from task to task: the last that has it under this name publishes it.
+            # Some files are copied from task to task: the last that has it under this name publishes it. Under another
+            # name, the task that made it does.
             named = [stage for name, stage in made[found] if result.endswith(name)]
-            self.stage_of[result] = (named or [stage for _, stage in made[found]])[-1]
+            self.stage_of[result] = named[-1] if named else made[found][0][1]
         self.stage_of[PAGE] = "MULTIQC"
         assert whole_by_sums(results), "SHA256SUMS of the undisturbed run"
 

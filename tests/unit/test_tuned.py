@@ -213,7 +213,7 @@ def test_cells_of_a_type_that_the_reference_lacks_rank_as_novel() -> None:
     members = fit_within(normalise(reference[kept], 1e4), y[kept], 2, normalise(query, 1e4), h, "rna")
     novelty = members.novelty(members.place(normalise(query, 1e4), None, within=True))
     assert novelty is not None
-    assert novelty[truth == 2].mean() > novelty[truth != 2].mean() + 0.5
+    assert novelty[truth == 2].mean() > novelty[truth != 2].mean() + 0.8
 
 
 def test_the_network_has_the_larger_share_where_it_is_as_sure() -> None:
@@ -256,13 +256,13 @@ def test_logits_are_linear_in_what_is_explained(modalities: tuple[str, str], wit
         # What is left are the neighbours that are of the reference.
         alone = expected - both.beyond(x[1], placed)[rows]
         part = np.abs(found - alone).sum() / np.abs(expected - alone).sum()
-        assert 0.5 < part < 1
+        assert 0.5 < part < 0.7
         # Without those of the query: half of a smoothed cell is its own.
         own = np.asarray(features.multiply(share) @ weight.T) - weight @ zero + bias
-        assert 0.3 < np.abs(own - alone).sum() / np.abs(expected - alone).sum() < 0.7
+        assert 0.4 < np.abs(own - alone).sum() / np.abs(expected - alone).sum() < 0.55
     else:
         # Cells of the embedding itself differ in how much of their similarities is their own.
-        np.testing.assert_allclose(found, expected, atol=0.03 if within and modalities[1] == "rna" else 1e-4)
+        np.testing.assert_allclose(found, expected, atol=0.03 if within and modalities[1] == "rna" else 1e-5)
 
 
 def test_without_members_the_network_is_all() -> None:
