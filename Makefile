@@ -64,7 +64,7 @@ lint: setup ## style, types, workflow
 
 test: lint ## everything but real data and containers
 	$(RUN) $(QUICK) pytest -q -n 2 --dist loadscope --no-loadscope-reorder \
-	    tests/pipeline/test_scenarios.py tests/unit tests/mistakes tests/pipeline
+	    tests/pipeline/test_scenarios.py tests/pipeline/test_rna.py tests/unit tests/mistakes tests/pipeline
 	@if command -v nf-test >/dev/null; then $(RUN) $(QUICK) nf-test test --ci; \
 	else echo "nf-test is not on PATH: $$(ls modules/local/*/tests/*.nf.test tests/*.nf.test | wc -l) suites were not run"; fi
 

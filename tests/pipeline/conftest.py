@@ -17,6 +17,8 @@ PREFLIGHT = {"PREFLIGHT", "PREFLIGHT_TRAINING"}
 CHECKS = {"CHECK_INPUTS", "CHECK_SETTINGS", *PREFLIGHT}
 ENGINE = os.environ.get("NEXTFLOW") or shutil.which("nextflow")
 
+FAST = ("--hyperparameters", "iterations=150")
+
 
 @dataclass
 class Run:
@@ -60,6 +62,12 @@ def run_pipeline(
         timeout=3600,
     )
     return Run(done.returncode, done.stdout + done.stderr, folder / outdir)
+
+
+def succeeded(run: Run) -> Run:
+    """The run, which must have ended well."""
+    assert run.code == 0, run.said
+    return run
 
 
 def simulate(scenario: str, folder: Path, cells: int = 120, seed: int = 2) -> Path:
