@@ -62,9 +62,12 @@ lint: setup ## style, types, workflow
 	.venv/bin/hadolint containers/Dockerfile
 	$(RUN) ./tests/lint_workflow
 
+# A folder would take in the files of it that are named before it, at its own place.
+LONGEST := tests/pipeline/test_scenarios.py tests/pipeline/test_rna.py
+
 test: lint ## everything but real data and containers
 	$(RUN) $(QUICK) pytest -q -n 2 --dist loadscope --no-loadscope-reorder \
-	    tests/pipeline/test_scenarios.py tests/pipeline/test_rna.py tests/unit tests/mistakes tests/pipeline
+	    $(LONGEST) tests/unit tests/mistakes $(filter-out $(LONGEST),$(wildcard tests/pipeline/test_*.py))
 	@if command -v nf-test >/dev/null; then $(RUN) $(QUICK) nf-test test --ci; \
 	else echo "nf-test is not on PATH: $$(ls modules/local/*/tests/*.nf.test tests/*.nf.test | wc -l) suites were not run"; fi
 
