@@ -1,6 +1,6 @@
 """What the members of `tuned` are worth, and how it stands where queries are shifted: the tables of docs/tuned.md.
 
-    benchmarks/tuned.py --results tuned.jsonl [--ablation] [--shifts] [--seeds 1 2 3]
+    benchmarks/tuned.py --results tuned.jsonl [--ablation] [--shifts] [--landmarks] [--seeds 1 2 3]
     benchmarks/tuned.py --results tuned.jsonl --render docs/tuned.md
 
 Single fits without calibration, by the package's own functions. Every result is a line appended to --results, and
@@ -30,6 +30,7 @@ from real_tasks import Matrices, Task, load, sampled
 from shifts import KEPT, PROTOCOLS, STUDIED, protocols
 
 from cellpredx.evaluate.metrics import evaluate
+from cellpredx.model import spectral
 from cellpredx.model.fit import train_model
 from cellpredx.model.members import ensemble
 from cellpredx.model.normalise import model_input
@@ -58,6 +59,10 @@ WITHIN: dict[str, dict[str, Any]] = {
 }
 
 
+LANDMARKED = ("snare_atac", "bm", "snare_rna", "symphony_5p")
+SHARES = (1.0, 0.5, 0.2, 0.1)
+
+
 def scores(task: Task, table: Any, types: list[str]) -> dict[str, Any]:
     """Return accuracy and macro-F1."""
     found = evaluate(table, task.truth, types)
@@ -84,6 +89,15 @@ class Fitted:
         logits = both.logits(self.x[1], both.place(self.x[1], self.graph, within=True))
         table = table_of(self.task, logits, self.types, 1.0, 0.0)
         return {**scores(self.task, table, self.types), "share": both.network_share}
+
+    def by_landmarks(self, share: float) -> dict[str, Any]:
+        """Return the scores where the spectral map is made from a share of the cells."""
+        whole = spectral.LANDMARKS
+        spectral.LANDMARKS = int(share * sum(x.shape[0] for x in self.x))
+        try:
+            return self.measured(self.h)
+        finally:
+            spectral.LANDMARKS = whole
 
 
 def variants(task: str, h: Hyperparameters) -> Iterator[tuple[str, Hyperparameters]]:
@@ -114,6 +128,9 @@ def jobs(args: argparse.Namespace, matrices: Matrices) -> Iterator[tuple[str, st
         if args.ablation:
             for name in ABLATED:
                 yield "ablation", name, "", seed, lambda name=name, seed=seed: load(matrices, name, seed)
+        if args.landmarks:
+            for name in LANDMARKED:
+                yield "landmarks", name, "", seed, lambda name=name, seed=seed: load(matrices, name, seed)
         if args.shifts:
             for kind, shifts in (("studied", STUDIED), ("kept", KEPT)):
                 for number, ((name, shift), make) in enumerate(shifts.items()):
@@ -148,6 +165,9 @@ def run(args: argparse.Namespace) -> None:
                 if kind == "ablation":
                     fitted = Fitted(task, seed)
                     found = {what: fitted.measured(h) for what, h in variants(name, fitted.h)}
+                elif kind == "landmarks":
+                    fitted = Fitted(task, seed)
+                    found = {f"{share:.0%}": fitted.by_landmarks(share) for share in SHARES}
                 else:
                     found = against(task, seed)
             line = {"kind": kind, "task": name, "shift": shift, "seed": seed, "found": found}
@@ -180,6 +200,12 @@ query's labels serve the evaluation alone. How it labels the sets as they are, w
 Accuracy / macro-F1 with one part changed, the same network beside it.
 
 """
+LANDMARKS = """## What landmarks cost
+
+More than 50,000 cells are put through a spectral map that 50,000 of them made. Accuracy / macro-F1 where the map of
+these sets is made from a share of their cells.
+
+"""
 SHIFTS = """
 ## Shifted queries
 
@@ -202,6 +228,17 @@ def render(results: list[dict[str, Any]], path: Path) -> None:
         if own:
             rows = [[what, *(cell([f[what][m] for f in own]) for m in ("accuracy", "macro_f1"))] for what in own[0]]
             parts += [f"### {name}\n\n", table(["", "accuracy", "macro-F1"], rows), "\n"]
+    landmarks = [
+        (name, [r["found"] for r in results if (r["kind"], r["task"]) == ("landmarks", name)]) for name in LANDMARKED
+    ]
+    columns = [f"{share:.0%}" for share in SHARES]
+    rows = [
+        [name, *(" / ".join(cell([f[c][m] for f in own]) for m in ("accuracy", "macro_f1")) for c in columns)]
+        for name, own in landmarks
+        if own
+    ]
+    if rows:
+        parts += [LANDMARKS, table(["task", *columns], rows)]
     parts.append(SHIFTS)
     rows = []
     methods = ("tuned", "paper", "logistic_regression")
@@ -229,6 +266,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=[1, 2, 3])
     parser.add_argument("--ablation", action="store_true")
     parser.add_argument("--shifts", action="store_true")
+    parser.add_argument("--landmarks", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--render", type=Path, help="write the tables of what is in --results, and compute nothing")
     args = parser.parse_args()
