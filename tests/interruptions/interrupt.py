@@ -219,7 +219,7 @@ class Chain:
         assert folder, "".join(engine.said)
         return folder
 
-    def writing(self, engine: Engine, task: Task, *, patience: float = 1e9) -> str:
+    def writing(self, engine: Engine, task: Task, patience: float) -> str:
         """Wait until a task writes, has ended, or has run for a while; returns which."""
         folder = self.begun(engine, task)
         began = time.monotonic()
@@ -281,7 +281,7 @@ def kill_tasks(chain: Chain) -> None:
     engine = chain.start()
 
     def strike(task: Task) -> None:
-        said = chain.writing(engine, task, patience=0.6 * chain.runs.seconds[task.stage])
+        said = chain.writing(engine, task, 0.6 * chain.runs.seconds[task.stage])
         folder = task.folder(engine.work)
         struck = processes_in(folder) if folder else []
         kill(struck)

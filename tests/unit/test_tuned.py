@@ -332,7 +332,7 @@ def test_members_are_refused_what_they_cannot_do_without(preset: str, scenario: 
 
 
 def test_cells_without_difference_lie_at_one_point() -> None:
-    for same in (np.ones((20, 6)), np.eye(20)):
+    for same in (np.ones((20, 6)), np.eye(20), np.zeros((20, 0))):
         embedding, fitted = spectral(sp.csr_matrix(same), 5)
         assert (embedding == 0).all()
         assert (fitted.project(sp.csr_matrix(same), within=True)[0] == 0).all()

@@ -90,11 +90,13 @@ class Presence:
 
 
 def _blocks(indptr: NDArray[np.integer], indices: NDArray[np.integer], columns: int) -> list[sp.csr_matrix]:
-    """Return the rows of a matrix of ones, some at a time; all read the same ones."""
+    """Return the rows of a matrix of ones, some at a time, in one block at least; all read the same ones."""
     ones = np.ones(max(ENTRIES, int(np.diff(indptr).max(initial=0))))
-    found, begin, rows = [], 0, len(indptr) - 1
-    while begin < rows:
+    found: list[sp.csr_matrix] = []
+    begin, rows = 0, len(indptr) - 1
+    while begin < rows or not found:
         end = max(begin + 1, int(np.searchsorted(indptr, indptr[begin] + ENTRIES, side="right")) - 1)
+        end = min(end, rows)
         own = slice(indptr[begin], indptr[end])
         starts = indptr[begin : end + 1] - indptr[begin]
         size = own.stop - own.start
@@ -105,11 +107,18 @@ def _blocks(indptr: NDArray[np.integer], indices: NDArray[np.integer], columns: 
 
 def _sums(blocks: list[sp.csr_matrix], values: Floats) -> Floats:
     """Return the product of the rows of all blocks with values (columns,), (rows,)."""
-    share = -(-len(blocks) // allowed())
+
+    def products(part: list[sp.csr_matrix]) -> list[Floats]:
+        return [block @ values for block in part]
+
+    threads = min(allowed(), len(blocks))
+    if threads == 1:
+        # To start a pool takes longer than a small product.
+        return np.concatenate(products(blocks))
+    share = -(-len(blocks) // threads)
     parts = [blocks[begin : begin + share] for begin in range(0, len(blocks), share)]
-    with ThreadPoolExecutor(len(parts)) as pool:
-        done = list(pool.map(lambda part: [block @ values for block in part], parts))
-    return np.concatenate([product for part in done for product in part])
+    with ThreadPoolExecutor(threads) as pool:
+        return np.concatenate([product for part in pool.map(products, parts) for product in part])
 
 
 def unit_rows(counts: sp.csr_matrix, weight: Floats) -> sp.csr_matrix:
