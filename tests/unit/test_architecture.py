@@ -97,3 +97,11 @@ def test_nothing_is_stored_in_a_form_that_runs_code_when_read() -> None:
     texts = {name_of(path): path.read_text(encoding="utf-8").lower() for path in MODULES}
     assert [name for name, text in texts.items() if word in text] == []
     assert [name for name, text in texts.items() if "torch.load" in text or "joblib" in text] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_what_compiles_with_numba_numbers_it_apart_from_other_processes(path: Path) -> None:
+    compiling = {name.split(".")[0] for name in imports(path)} & {"numba", "pynndescent", "scanpy", "umap"}
+    compiled = "cellpredx.core.compiled"
+    if compiling and name_of(path) != "core/compiled.py":
+        assert any(name.startswith(compiled) for name in imports(path)), f"import {compiled} first: {compiling}"

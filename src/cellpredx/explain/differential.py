@@ -8,6 +8,8 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+import cellpredx.core.compiled  # noqa: F401 - before scanpy
+
 COLUMNS = ["cell_type", "rank", "feature", "score", "q"]
 PER_TYPE = 20
 BELOW = 0.05

@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 import pandas as pd
-from numba import njit
 from numpy.typing import NDArray
 
 from cellpredx.core.blacklist import Intervals
+from cellpredx.core.compiled import njit
 from cellpredx.core.genome import MITOCHONDRIAL
 from cellpredx.fragments.qc import NONE
 from cellpredx.fragments.store import StoreWriter

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pandas as pd
-from numba import njit
 from numpy.typing import NDArray
 
 from cellpredx.core.annotation import Annotation
 from cellpredx.core.blacklist import Intervals
+from cellpredx.core.compiled import njit
 from cellpredx.core.genome import MITOCHONDRIAL
 
 MAX_SIZE = 1000

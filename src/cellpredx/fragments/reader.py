@@ -11,9 +11,9 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 from isal import igzip_threaded, isal_zlib
-from numba import njit
 from numpy.typing import NDArray
 
+from cellpredx.core.compiled import njit
 from cellpredx.core.errors import UserError
 from cellpredx.core.text import ALWAYS_UNPACKED, MOST_UNPACKED
 from cellpredx.core.whole import check_whole

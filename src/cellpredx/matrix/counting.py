@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numba import njit
 from numpy.typing import NDArray
 
 from cellpredx.core.blacklist import Intervals, overlapping
+from cellpredx.core.compiled import njit
 from cellpredx.core.errors import UserError
 from cellpredx.core.progress import Progress
 from cellpredx.fragments.store import Store

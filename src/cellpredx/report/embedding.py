@@ -9,6 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+import cellpredx.core.compiled  # noqa: F401 - before umap
 from cellpredx.matrix.stored import StoredMatrix, is_constant
 from cellpredx.model.graph import lsi, neighbours, pca
 from cellpredx.model.normalise import model_input, proteins_in
