@@ -8,7 +8,7 @@ include {
     readSheet
     resolveOptions
 } from './subworkflows/local/check_sheet'
-include { diskMistakes ; imageMistakes ; imagesOf ; imageText ; memoryMistakes ; needOf ; needText } from './subworkflows/local/check_site'
+include { diskMistakes ; imageMistakes ; imagesOf ; imageText ; machineMistakes ; needOf ; needText } from './subworkflows/local/check_site'
 include { callsPeaks       } from './subworkflows/local/plan_matrices'
 
 workflow {
@@ -30,7 +30,7 @@ workflow {
         def found = checked.mistakes + sheet.mistakes + result.mistakes
         def images = imagesOf(options, !found && callsPeaks(result.plan, options + [can_call_peaks: options.call_peaks == 'auto']))
         def need = found ? null : needOf(result.plan, options)
-        def mistakes = found + imageMistakes(images, options) + memoryMistakes(options) + (need ? diskMistakes(need, options) : [])
+        def mistakes = found + imageMistakes(images, options) + machineMistakes(result.plan, options) + (need ? diskMistakes(need, options) : [])
         if (mistakes) {
             removeEmptyTrace(options.outdir)
             error(mistakesText(mistakes))

@@ -1,6 +1,7 @@
 """How training and prediction grow with cells and features: time and peak memory of the commands, a table and a figure.
 
-    benchmarks/scaling.py --out docs/scaling_model [--cache FOLDER] [--max-cells 50000] [--results FILE]
+    benchmarks/scaling.py --out docs/scaling_model [--preset tuned] [--cache FOLDER] [--max-cells 50000]
+        [--results FILE]
 
 Simulated cells, half of them reference and half query, are written once to the cache, as `cellpredx pair` leaves them.
 Each command is a whole process measured by the kernel. A point is a line of --results (in the cache, if not given) and
@@ -29,7 +30,7 @@ HEAD = """# How training and prediction grow
 
 Made by `benchmarks/scaling.py`, version {versions}, on {cores} cores: simulated cells of {types} types, half of them
 reference and half query. Each command is a whole process, reading and writing its files, measured by the kernel.
-Training is `cellpredx train`, preset `paper` with its {iterations} iterations at most for one modality: graph,
+Training is `cellpredx train`, preset `{preset}` with its {iterations} iterations at most for one modality: graph,
 training, and calibration by two more trainings. Prediction is of the whole query: `fit-query`, then `predict` in blocks
 of {block:,} cells one after the other, then `annotate`. Memory is the largest of any process.
 
@@ -53,6 +54,10 @@ class Features:
 
 
 FEATURES = (Features("genes", 5_000, 0.05), Features("genes", 20_000, 0.05), Features("peaks", 50_000, 0.02))
+POINTS = {
+    "paper": [(features, cells) for cells in CELLS for features in FEATURES],
+    "tuned": [(FEATURES[1], 20_000), *((FEATURES[0], cells) for cells in CELLS)],
+}
 
 
 def _matrix(sample: str, counts: Any, features: Features) -> Any:
@@ -105,11 +110,12 @@ def simulated_pair(folder: Path, features: Features, cells: int) -> Path:
     return folder
 
 
-def train(pair: Path, threads: int, cwd: Path) -> Cost:
+def train(pair: Path, preset: str, threads: int, cwd: Path) -> Cost:
     """Train as the workflow does."""
     labels = f"reference={pair / 'labels.csv'}"
-    more = ("--threads", threads, "--device", "cpu", "--training", "training.json", "--bundle", "model")
-    return measure(*COMMAND, "train", "--pair", pair, "--labels", labels, *more, cwd=cwd)
+    more = ("--preset", preset, "--threads", threads, "--device", "cpu")
+    to = ("--training", "training.json", "--bundle", "model")
+    return measure(*COMMAND, "train", "--pair", pair, "--labels", labels, *more, *to, cwd=cwd)
 
 
 def predict(pair: Path, cells: int, cwd: Path) -> dict[str, Cost]:
@@ -128,7 +134,7 @@ def predict(pair: Path, cells: int, cwd: Path) -> dict[str, Cost]:
     return costs
 
 
-def point(features: Features, cells: int, cache: Path, threads: int) -> dict[str, Any]:
+def point(features: Features, cells: int, preset: str, cache: Path, threads: int) -> dict[str, Any]:
     """Measure one size."""
     from cellpredx import __version__
 
@@ -138,7 +144,7 @@ def point(features: Features, cells: int, cache: Path, threads: int) -> dict[str
         pair = pool.submit(simulated_pair, folder, features, cells).result()
     scratch = Path(tempfile.mkdtemp(dir=cache))
     try:
-        costs = {"train": train(pair, threads, scratch), **predict(pair, cells - cells // 2, scratch)}
+        costs = {"train": train(pair, preset, threads, scratch), **predict(pair, cells - cells // 2, scratch)}
         training = json.loads((scratch / "training.json").read_text())
     finally:
         shutil.rmtree(scratch)
@@ -193,6 +199,8 @@ def figure(lines: list[dict[str, Any]], path: Path) -> None:
     drawn, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
     for features, colour in zip(FEATURES, ("#0072B2", "#E69F00", "#009E73"), strict=True):
         own = [line for line in lines if (line["kind"], line["features"]) == (features.kind, features.number)]
+        if not own:
+            continue
         cells = [line["cells"] for line in own]
         training, predicting = [Cost(**line["train"]) for line in own], [_predicting(line) for line in own]
         axes[0].plot(cells, [c.cpu for c in training], "o-", color=colour, label=str(features))
@@ -225,27 +233,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "cellpredx-scaling")
     parser.add_argument("--results", type=Path, help="JSON lines, one a point; continued where it stops")
+    parser.add_argument("--preset", choices=sorted(POINTS), default="paper")
     parser.add_argument("--max-cells", type=int, default=max(CELLS), help="leave out what has more")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True, help="path of the results, without a suffix")
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     cache = args.cache.resolve()
-    results = args.results or cache / "scaling.jsonl"
+    results = args.results or cache / f"{args.preset}.jsonl"
     done = {(line["kind"], line["features"], line["cells"]) for line in read(results)}
-    for cells in (cells for cells in CELLS if cells <= args.max_cells):
-        for features in FEATURES:
-            if (features.kind, features.number, cells) in done:
-                continue
-            line = point(features, cells, cache, args.threads)
-            with open(results, "a", encoding="utf-8") as handle:
-                handle.write(json.dumps(line) + "\n")
-            print(line, file=sys.stderr, flush=True)
+    for features, cells in POINTS[args.preset]:
+        if cells > args.max_cells or (features.kind, features.number, cells) in done:
+            continue
+        line = point(features, cells, args.preset, cache, args.threads)
+        with open(results, "a", encoding="utf-8") as handle:
+            handle.write(json.dumps(line) + "\n")
+        print(line, file=sys.stderr, flush=True)
     lines = read(results)
     head = HEAD.format(
         versions=", ".join(sorted({line["version"] for line in lines})),
         cores=os.cpu_count(),
         types=TYPES,
+        preset=args.preset,
         iterations=" or ".join(map(str, sorted({line["most_iterations"] for line in lines}))),
         block=BLOCK,
         figure=f"{args.out.name}.svg",

@@ -40,7 +40,9 @@ def test_a_site_that_lacks_something_is_told_with_the_mistakes_of_the_sheet(tmp_
 
 def test_missing_images_and_a_small_machine_stop_a_run_before_any_task(tmp_path: Path) -> None:
     data = simulate("rna", tmp_path / "data")
-    (tmp_path / "small.config").write_text(f"includeConfig '{ROOT}/nextflow.config'\nexecutor.memory = 4.GB\n")
+    (tmp_path / "small.config").write_text(
+        f"includeConfig '{ROOT}/nextflow.config'\nexecutor.memory = 4.GB\nexecutor.cpus = 1\n"
+    )
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "cellpredx-core-0.1.0.sif").touch()
     # A file without content takes no room, and is as large as it says.
@@ -53,12 +55,12 @@ def test_missing_images_and_a_small_machine_stop_a_run_before_any_task(tmp_path:
     assert run.code != 0
     lines = [line.removeprefix("ERROR: ") for line in run.said.splitlines() if line.startswith("ERROR: ")]
     assert lines[:2] == [f"the folder has no cellpredx-{image}-0.1.0.sif" for image in ("report", "torch")]
-    assert lines[2] == "it has 4 GB of memory, and a training asks for 6 GB at least"
+    assert lines[2] == "it has 4 GB of memory, and a training asks for 6 GB at least; 1 CPU, and a task asks for 2"
     # Both folders lie on one disk: 48 TB of work and 19 of results.
     assert len(lines) == 4
     assert re.fullmatch(r".* are free, and about 67(\.\d)? TB will be written", lines[3]), lines[3]
     assert f"where:  -work-dir {tmp_path / 'work'}, --outdir {run.outdir}" in run.said
-    assert "process.resourceLimits = [memory: 4096.MB]" in run.said
+    assert "process.resourceLimits = [memory: 4096.MB, cpus: 1]" in run.said
     assert f"make images sifs IMAGE_DIR={tmp_path / 'images'}" in run.said
     assert "4 mistakes: nothing was run" in run.said
     assert not run.outdir.exists()

@@ -95,16 +95,32 @@ def needText(need) {
 }
 
 /*
- * The memory of this machine where it runs the tasks itself: a request above it ends a run, hours later, unless resourceLimits
- * cut it. Null where tasks go elsewhere, or a site gives a process an executor or memory by its name.
+ * The scope `executor` where this machine runs the tasks itself: a request above what it has ends a run, hours later, unless
+ * resourceLimits cut it. Null where tasks go elsewhere, or a site gives a process an executor by its name.
  */
-def machineMemory() {
+def localExecutor() {
     def config = workflow.session.config
-    def own = config.process.any { name, rules -> name.startsWith('with') && (rules.executor || (rules.memory && name.startsWith('withName'))) }
+    def own = config.process.any { name, rules -> name.startsWith('with') && rules.executor }
     // The scope may be a name alone.
     def scope = config.executor instanceof Map ? config.executor : [name: config.executor]
     def executor = config.process.executor ?: scope.name ?: System.getenv('NXF_EXECUTOR') ?: 'local'
-    return own || executor != 'local' ? null : memoryOf(scope.memory ?: java.lang.management.ManagementFactory.operatingSystemMXBean.totalMemorySize)
+    return own || executor != 'local' ? null : scope
+}
+
+// Null where it does not count: not the local executor's, or a site gives a process memory by its name.
+def machineMemory() {
+    def own = workflow.session.config.process.any { name, rules -> name.startsWith('withName') && rules.memory }
+    def scope = localExecutor()
+    return own || scope == null ? null : memoryOf(scope.memory ?: java.lang.management.ManagementFactory.operatingSystemMXBean.totalMemorySize)
+}
+
+// Null where it does not count, as machineMemory.
+def machineCpus() {
+    def own = workflow.session.config.process.any { name, rules ->
+        name.startsWith('withName') && name != 'withName:INGEST_FRAGMENTS' && rules.cpus
+    }
+    def scope = localExecutor()
+    return own || scope == null ? null : (scope.cpus ?: Runtime.runtime.availableProcessors())
 }
 
 // What a task may ask for, once the site's limits have cut it.
@@ -112,11 +128,10 @@ def withinLimits(memory) {
     return [memory, memoryOf(workflow.session.config.process.resourceLimits?.memory)].findAll { one -> one }.min()
 }
 
-// Bytes, a text, or a closure at a task's first attempt; null where it needs to know more than that.
+// Bytes, a text, or a closure; null where it is not known before the task.
 def memoryOf(value) {
     try {
-        def known = [task: [attempt: 1, ext: [:]]]
-        def given = value instanceof Closure ? value.rehydrate(known, known, null).call() : value
+        def given = atFirst(value, [:])
         return given instanceof nextflow.util.MemoryUnit ? given : given instanceof Number ? nextflow.util.MemoryUnit.of(given.toLong()) : given ? nextflow.util.MemoryUnit.of(given) : null
     }
     catch (Exception _error) {
@@ -124,19 +139,52 @@ def memoryOf(value) {
     }
 }
 
-// Of what a kind of task asks for whatever its input.
-def memoryMistakes(options) {
-    def there = machineMemory()
-    def rules = workflow.session.config.process["withLabel:process_${options.model ? 'medium' : 'high'}".toString()]
-    def least = withinLimits(memoryOf(rules?.memory))
-    return there && least && least > there
+// Of CPUs, as memoryOf.
+def cpusOf(value, options) {
+    try {
+        return atFirst(value, options) as Integer
+    }
+    catch (Exception _error) {
+        return null
+    }
+}
+
+// What a directive is at a task's first attempt.
+def atFirst(value, options) {
+    def known = [task: [attempt: 1, ext: [:]], params: options]
+    return value instanceof Closure ? value.rehydrate(known, known, null).call() : value
+}
+
+// Of what tasks ask for whatever their input.
+def machineMistakes(plan, options) {
+    def label = "process_${options.model ? 'medium' : 'high'}".toString()
+    def task = options.model ? 'a task' : 'a training'
+    def memory = machineMemory()
+    def least = withinLimits(memoryOf(ruleOf("withLabel:${label}", 'memory')))
+    def cores = machineCpus()
+    def counting = plan && plan.samples.any { sample -> sample.rows.any { row -> row.fragments } }
+    def rules = (options.model ? [] : ['withLabel:process_high']) + (counting ? ['withName:INGEST_FRAGMENTS'] : [])
+    def asked = rules.collect { rule -> cpusOf(ruleOf(rule, 'cpus'), options) }.findAll { cpus -> cpus }.max()
+    def limit = workflow.session.config.process.resourceLimits?.cpus
+    def cpus = [asked, limit].findAll { one -> one }.min()
+    def lacking = (memory && least && least > memory
+        ? [[what: "${memory} of memory, and ${task} asks for ${least} at least", limit: "memory: ${memory.toMega()}.MB"]]
+        : []) + (cores && asked && cpus > cores
+        ? [[what: "${cores} CPU${cores == 1 ? '' : 's'}, and a task asks for ${cpus}", limit: "cpus: ${cores}"]]
+        : [])
+    return lacking
         ? [[
             where: 'this machine',
-            what: "it has ${there} of memory, and ${options.model ? 'a task' : 'a training'} asks for ${least} at least".toString(),
-            remedy: "cut requests to what there is, in a file that -c gives: process.resourceLimits = [memory: ${there.toMega()}.MB]".toString(),
+            what: "it has ${lacking.collect { one -> one.what }.join('; ')}".toString(),
+            remedy: "cut requests to what there is, in a file that -c gives: process.resourceLimits = [${lacking.collect { one -> one.limit }.join(', ')}]".toString(),
             site: true
         ]]
         : []
+}
+
+def ruleOf(selector, name) {
+    def rules = workflow.session.config.process[selector.toString()]
+    return rules ? rules[name] : null
 }
 
 // Too little room for what the run will write; what an earlier run left may be a part of it, which -resume takes up.
