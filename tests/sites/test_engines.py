@@ -1,5 +1,6 @@
 """A small run on each container engine and on Slurm, equal to a run without them."""
 
+import getpass
 import os
 import re
 import shutil
@@ -31,21 +32,29 @@ def succeeded(run: Run) -> Run:
     return run
 
 
-def images(engine: str, request: pytest.FixtureRequest) -> list[str]:
+def images(engine: str, request: pytest.FixtureRequest, folder: Path) -> list[str]:
     """The arguments that name the engine's images; a skip that says why where there is no engine or no image."""
-    if shutil.which(engine) is None:
-        pytest.skip(f"{engine} is not on PATH")
+    command = {"charliecloud": "ch-run"}.get(engine, engine)
+    if shutil.which(command) is None:
+        pytest.skip(f"{command} is not on PATH")
+    if engine == "charliecloud":
+        storage = Path(os.environ.get("CH_IMAGE_STORAGE", f"/var/tmp/{getpass.getuser()}.ch"))
+        for target in TARGETS:
+            if not (storage / "img" / f"cellpredx-{target}+{__version__}").is_dir():
+                pytest.skip(f"{storage} has no image {target}: ch-convert puts it there (docs/sites.md)")
+        (folder / "site.config").write_text(f"charliecloud.cacheDir = '{storage}'\n")
+        return ["-c", str(folder / "site.config")]
     if engine in ("docker", "podman"):
         for target in TARGETS:
             image = f"cellpredx-{target}:{__version__}"
             if subprocess.run([engine, "image", "inspect", image], capture_output=True).returncode:
                 pytest.skip(f"{engine} has no image {image}: `make images` builds it for Docker")
         return []
-    folder = ROOT / request.config.getoption("--image-dir")
+    sifs = ROOT / request.config.getoption("--image-dir")
     for target in TARGETS:
-        if not (folder / f"cellpredx-{target}-{__version__}.sif").is_file():
-            pytest.skip(f"{folder} has no .sif of {target}: `make sifs` builds it")
-    return ["--image_dir", str(folder)]
+        if not (sifs / f"cellpredx-{target}-{__version__}.sif").is_file():
+            pytest.skip(f"{sifs} has no .sif of {target}: `make sifs` builds it")
+    return ["--image_dir", str(sifs)]
 
 
 def equal(ours: Run, theirs: Run) -> None:
@@ -58,9 +67,9 @@ def equal(ours: Run, theirs: Run) -> None:
             assert max(abs(float(x[name]) - float(y[name])) for x, y in zip(a, b, strict=True)) <= 1e-4, name
 
 
-@pytest.mark.parametrize("engine", ["docker", "podman", "singularity", "apptainer"])
+@pytest.mark.parametrize("engine", ["docker", "podman", "singularity", "apptainer", "charliecloud"])
 def test_engine(engine: str, data: Path, local: Run, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    where = images(engine, request)
+    where = images(engine, request, tmp_path)
     run = run_pipeline(tmp_path, "--input", str(data / "sheet.csv"), *FAST, *where, profile=f"{engine},test")
     equal(local, succeeded(run))
     mine = [path for path in run.outdir.rglob("*") if path.stat().st_uid != os.getuid()]
@@ -93,7 +102,7 @@ def test_slurm_sends_trainings_alone_to_gpus(
     partitions = subprocess.run(["sinfo", "-h", "-o", "%R"], capture_output=True, text=True).stdout.split()
     if not {"batch", "gpu"} <= set(partitions):
         pytest.skip("no Slurm with the partitions batch and gpu")
-    where = images(engine, request) if engine else []
+    where = images(engine, request, tmp_path) if engine else []
     jobs = Jobs()
     jobs.start()
     profile = ",".join(["slurm", "gpu", "test", *([engine] if engine else [])])
