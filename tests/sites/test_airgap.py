@@ -24,7 +24,7 @@ apptainer exec --bind "$PWD/.." ../bundle/images/cellpredx-core-{__version__}.si
 
 
 def test_bundle_runs_without_a_network(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    folder = images("apptainer", request, tmp_path)[1]
+    folder = images("apptainer", request)[1]
     if os.getuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("a network namespace is made by root alone, with unshare")
     if not (ROOT / ".engine" / "ready").is_file():

@@ -1,6 +1,5 @@
 """A small run on each container engine and on Slurm, equal to a run without them."""
 
-import getpass
 import os
 import re
 import shutil
@@ -32,18 +31,17 @@ def succeeded(run: Run) -> Run:
     return run
 
 
-def images(engine: str, request: pytest.FixtureRequest, folder: Path) -> list[str]:
+def images(engine: str, request: pytest.FixtureRequest) -> list[str]:
     """The arguments that name the engine's images; a skip that says why where there is no engine or no image."""
     command = {"charliecloud": "ch-run"}.get(engine, engine)
     if shutil.which(command) is None:
         pytest.skip(f"{command} is not on PATH")
     if engine == "charliecloud":
-        storage = Path(os.environ.get("CH_IMAGE_STORAGE", f"/var/tmp/{getpass.getuser()}.ch"))
+        folder = os.environ.get("NXF_CHARLIECLOUD_CACHEDIR")
         for target in TARGETS:
-            if not (storage / "img" / f"cellpredx-{target}+{__version__}").is_dir():
-                pytest.skip(f"{storage} has no image {target}: ch-convert puts it there (docs/sites.md)")
-        (folder / "site.config").write_text(f"charliecloud.cacheDir = '{storage}'\n")
-        return ["-c", str(folder / "site.config")]
+            if not (folder and Path(folder, "img", f"cellpredx-{target}+{__version__}").is_dir()):
+                pytest.skip(f"NXF_CHARLIECLOUD_CACHEDIR has no image {target}: docs/sites.md puts it there")
+        return []
     if engine in ("docker", "podman"):
         for target in TARGETS:
             image = f"cellpredx-{target}:{__version__}"
@@ -69,7 +67,7 @@ def equal(ours: Run, theirs: Run) -> None:
 
 @pytest.mark.parametrize("engine", ["docker", "podman", "singularity", "apptainer", "charliecloud"])
 def test_engine(engine: str, data: Path, local: Run, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    where = images(engine, request, tmp_path)
+    where = images(engine, request)
     run = run_pipeline(tmp_path, "--input", str(data / "sheet.csv"), *FAST, *where, profile=f"{engine},test")
     equal(local, succeeded(run))
     mine = [path for path in run.outdir.rglob("*") if path.stat().st_uid != os.getuid()]
@@ -102,7 +100,7 @@ def test_slurm_sends_trainings_alone_to_gpus(
     partitions = subprocess.run(["sinfo", "-h", "-o", "%R"], capture_output=True, text=True).stdout.split()
     if not {"batch", "gpu"} <= set(partitions):
         pytest.skip("no Slurm with the partitions batch and gpu")
-    where = images(engine, request, tmp_path) if engine else []
+    where = images(engine, request) if engine else []
     jobs = Jobs()
     jobs.start()
     profile = ",".join(["slurm", "gpu", "test", *([engine] if engine else [])])
