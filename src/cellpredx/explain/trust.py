@@ -63,16 +63,22 @@ class Trust:
     def observe(self, x: sp.csr_matrix, target: NDArray[np.int64], weight: NDArray[Any], bias: NDArray[Any]) -> None:
         """Take the cells on which models are compared, x (n, parts * G) and their types (n,), and the model itself."""
         self.x, self.target = x, target
-        self.observed = self._mean(weight, bias)
+        self.observed = self._shares(weight, bias)
         of_type = sp.csr_matrix((np.ones(len(target)), (target, np.arange(len(target)))), (self.shape[0], len(target)))
         # A feature that no cell of the type has decides nothing there, in any model.
         seen = (of_type @ (x != 0)).toarray() > 0
         self.present = seen.reshape(len(seen), -1, self.shape[1]).any(axis=1)
         self.as_large = np.zeros(self.shape, np.int64)
 
-    def _mean(self, weight: NDArray[Any], bias: NDArray[Any]) -> NDArray[np.float64]:
+    def _shares(self, weight: NDArray[Any], bias: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the mean attributions of each type (K, G) over the sum of their sizes.
+
+        Labels without sense are fitted with larger weights by one model, and less surely by another.
+        """
         mean = mean_attributions(self.x, weight, bias, self.target)
-        return mean.reshape(len(mean), -1, self.shape[1]).sum(axis=1)
+        mean = mean.reshape(len(mean), -1, self.shape[1]).sum(axis=1)
+        sizes = np.abs(mean).sum(axis=1, keepdims=True)
+        return np.divide(mean, sizes, out=np.zeros_like(mean), where=sizes > 0)
 
     def add_seed(self, weight: NDArray[Any], bias: NDArray[Any]) -> None:
         """Add a model of another seed."""
@@ -83,9 +89,9 @@ class Trust:
     def add_shuffled(self, weight: NDArray[Any], bias: NDArray[Any]) -> None:
         """Add a model that learnt from shuffled labels."""
         self.permutations += 1
-        mean = self._mean(weight, bias)
+        shares = self._shares(weight, bias)
         for k, here in enumerate(self.present):
-            null = np.sort(mean[k, here])
+            null = np.sort(shares[k, here])
             self.as_large[k, here] += len(null) - np.searchsorted(null, self.observed[k, here], side="left")
 
     @property
@@ -104,8 +110,8 @@ class Trust:
     def q(self) -> NDArray[np.float64] | None:
         """Benjamini and Hochberg's q of every feature of each type, (K, G); 1 where no cell of the type has it.
 
-        p is the share of the null's values (all features of the type in all shuffled models), with the observed one
-        itself, that are as large as the observed one.
+        The statistic is a feature's part of its type's attributions. p is the share of the null's values (all features
+        of the type in all shuffled models), with the observed one itself, that are as large as the observed one.
         """
         if not self.permutations:
             return None
