@@ -544,9 +544,28 @@ def test_the_paragraph_names_what_was_run(tmp_path: Path) -> None:
         "(CellTypist 1.7.1)",
     ):
         assert expected in text, expected
+    assert "Its logits" not in text
     versions = words(json.loads((folder / "methods_versions_mqc.json").read_text(encoding="utf-8"))["data"])
     assert "celltypist 1.7.1" in versions
     assert "torch 2.15.0" in versions
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ({"graph_components": [10]}, "smoothed over the nearest neighbours of each cell in a spectral embedding"),
+        ({"graph_components": [], "joint_components": 30}, "features, of joint principal components and of a joint"),
+        ({"graph_components": [], "joint_components": 0}, "log-normalised features and of a joint spectral embedding"),
+    ],
+)
+def test_the_paragraph_tells_what_tuned_averages(tmp_path: Path, numbers: dict[str, Any], said: str) -> None:
+    inputs = full_inputs(tmp_path)
+    for model in inputs["training"]:
+        model |= {"preset": "tuned", "network_share": 0.1, "hyperparameters": numbers}
+    folder, _ = report(tmp_path, inputs)
+    text = words(json.loads((folder / "methods_paragraph_mqc.json").read_text(encoding="utf-8"))["data"])
+    assert "the weighted mean of the network's (weight 0.1) and of" in text
+    assert said in text
 
 
 def test_a_run_with_a_ready_bundle_and_no_labels_has_no_empty_sections(tmp_path: Path) -> None:

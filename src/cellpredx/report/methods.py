@@ -93,6 +93,25 @@ def _model(model: Json) -> list[str]:
     return text
 
 
+def _members(model: Json) -> list[str]:
+    share = model.get("network_share", 1)
+    if share == 1:
+        return []
+    h = model["hyperparameters"]
+    if h.get("graph_components"):
+        others = (
+            "a multinomial logistic regression (L2) of the reference's genes, applied to gene activity smoothed over "
+            "the nearest neighbours of each cell in a spectral embedding of the query's own accessibility"
+        )
+    else:
+        components = ", of joint principal components" if h.get("joint_components") else ""
+        others = (
+            f"multinomial logistic regressions (L2) of the log-normalised features{components} and of a joint spectral "
+            "embedding of reference and query"
+        )
+    return [f"Its logits are the weighted mean of the network's (weight {number(share)}) and of {others}."]
+
+
 def _results(run: Run) -> list[str]:
     cells, unknown = (sum(result[key] for result in run.results) for key in ("cells", "unknown_cells"))
     text = []
@@ -124,7 +143,7 @@ def paragraph(run: Run) -> str:
     text += [_pair(pair) for pair in run.pairs]
     if not run.training:
         text.append("A model trained before was used as it was.")
-    text += [sentence for model in run.training for sentence in _model(model)]
+    text += [sentence for model in run.training for sentence in (*_model(model), *_members(model))]
     text += _results(run)
     used = {method for transfer in run.baselines for method in transfer["methods"]}
     if used:
