@@ -2,7 +2,7 @@ process INGEST_FRAGMENTS {
     tag "${meta.id}"
     label 'process_low'
     label 'image_core'
-    ext need: { 1.GB + 1.B * [files].flatten().sum { file -> file.size() }.intdiv(2) }
+    ext need: { 1.GB + 1.B * [files].flatten().collect { file -> file.size() }.sum(0).intdiv(2) }
     publishDir "${task.ext.outdir}/samples/${meta.id}/fragments", mode: "${task.ext.publish_dir_mode}", overwrite: 'deep', pattern: '*.csv'
 
     input:
