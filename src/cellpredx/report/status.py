@@ -50,7 +50,10 @@ def _cells(result: Json) -> list[Finding]:
     if coverage is not None and coverage < FEW_TYPED:
         level = "fail" if coverage < HARDLY_TYPED else "warn"
         reason = f"Only {percent(coverage)} of the cells got a type; the rest is Unknown."
-        remedy = "Use a reference that holds the types of this tissue, or accept more errors with --target_error."
+        remedy = (
+            "Use a reference that holds the types of this tissue, or accept more errors with --target_error; the "
+            "likeliest type of every cell stands under `predicted` in any case."
+        )
         found.append(Finding(level, "Low coverage", reason, remedy))
     return found
 
