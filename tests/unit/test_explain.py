@@ -133,6 +133,25 @@ def test_a_feature_that_only_speaks_against_a_type_is_no_determinant() -> None:
     assert found["feature"].tolist() == ["for"]
 
 
+def test_a_features_parts_are_summed_and_its_own_share_is_kept_apart() -> None:
+    rng = np.random.default_rng(4)
+    x = sp.random(30, 12, 0.5, "csr", random_state=5)
+    share = sp.csr_matrix((rng.random(x.nnz), x.indices.copy(), x.indptr.copy()), shape=x.shape)
+    weight, bias = rng.normal(0, 1, (2, 12)), np.zeros(2)
+    predicted = rng.integers(0, 2, 30)
+    ig = attributions(x, weight, bias, predicted).toarray()
+    before = x.toarray()
+    found = Determinants(weight, bias, 4)
+    found.add(x, predicted, share)
+    # The cells are used again, by the models that tell how far to trust what was found.
+    np.testing.assert_array_equal(x.toarray(), before)
+    for k in (0, 1):
+        cells = predicted == k
+        whole, own = (part.reshape(30, 3, 4).sum(axis=1)[cells].mean(axis=0) for part in (ig, ig * share.toarray()))
+        np.testing.assert_allclose(found.mean(k), whole, atol=1e-12)
+        np.testing.assert_allclose(found.own[k] / cells.sum(), own, atol=1e-12)
+
+
 def simulated(cells: int = 40, features: int = 150, types: int = 3) -> tuple[sp.csr_matrix, NDArray[np.int64]]:
     rng = np.random.default_rng(5)
     return sp.random(cells, features, 0.6, format="csr", rng=rng), rng.integers(0, types, cells)
