@@ -64,10 +64,10 @@ MISSES = """
   the tenth of the cells that it is surest of, .944 are right (seed 1), so that no threshold keeps an error of .05 on
   many. Its confidence is too low there (.574 for an accuracy of .717): smoothing draws the cells of sparse peaks
   together, and their logits are smaller than those of the held-out RNA that set the temperature.
-- **Symphony's macro-F1** hangs on two megakaryocytes of each query, and on the one HSC of symphony_5p. In symphony_3pv2
-  `tuned` calls both CD14 monocytes, which costs it .1; the joint embedding alone finds them, for .02 of accuracy, and so
-  do the members without the network where the embedding's C is three times its own (.924; with the network .846). Two
-  cells are no ground to choose shares on.
+- **Symphony's macro-F1** hangs on two megakaryocytes in symphony_3pv2 and two, with one HSC, in symphony_5p. In 3pv2
+  `tuned` calls both CD14 monocytes, which costs it .1; the joint embedding alone finds them, for .02 of accuracy, and
+  so do the members without the network where the embedding's C is three times its own (.924; with the network .846).
+  Two cells are no ground to choose shares on.
 - **Novelty** by 1 - max p is near chance, or below it, where the missing type has a near relative (NK beside T, CLP
   beside other progenitors, L6 beside L5): the model is sure of the relative.
 """
