@@ -114,7 +114,7 @@ def machineMemory() {
     return own || scope == null ? null : memoryOf(scope.memory ?: java.lang.management.ManagementFactory.operatingSystemMXBean.totalMemorySize)
 }
 
-// Null where it does not count, as machineMemory.
+// Null where it does not count, as machineMemory; the rule of INGEST_FRAGMENTS is the pipeline's own.
 def machineCpus() {
     def own = workflow.session.config.process.any { name, rules ->
         name.startsWith('withName') && name != 'withName:INGEST_FRAGMENTS' && rules.cpus
@@ -155,23 +155,33 @@ def atFirst(value, options) {
     return value instanceof Closure ? value.rehydrate(known, known, null).call() : value
 }
 
-// Of what tasks ask for whatever their input.
-def machineMistakes(plan, options) {
-    def label = "process_${options.model ? 'medium' : 'high'}".toString()
-    def task = options.model ? 'a task' : 'a training'
-    def memory = machineMemory()
-    def least = withinLimits(memoryOf(ruleOf("withLabel:${label}", 'memory')))
-    def cores = machineCpus()
+// What some task asks for whatever its input, cut to the site's limits; null where it is not known.
+def leastMemory(options) {
+    return withinLimits(memoryOf(ruleOf("withLabel:process_${options.model ? 'medium' : 'high'}", 'memory')))
+}
+
+// As leastMemory; sheets with mistakes have no plan.
+def mostCpus(plan, options) {
     def counting = plan && plan.samples.any { sample -> sample.rows.any { row -> row.fragments } }
     def rules = (options.model ? [] : ['withLabel:process_high']) + (counting ? ['withName:INGEST_FRAGMENTS'] : [])
     def asked = rules.collect { rule -> cpusOf(ruleOf(rule, 'cpus'), options) }.findAll { cpus -> cpus }.max()
-    def limit = workflow.session.config.process.resourceLimits?.cpus
-    def cpus = [asked, limit].findAll { one -> one }.min()
-    def lacking = (memory && least && least > memory
-        ? [[what: "${memory} of memory, and ${task} asks for ${least} at least", limit: "memory: ${memory.toMega()}.MB"]]
-        : []) + (cores && asked && cpus > cores
-        ? [[what: "${cores} CPU${cores == 1 ? '' : 's'}, and a task asks for ${cpus}", limit: "cpus: ${cores}"]]
-        : [])
+    return asked ? [asked, workflow.session.config.process.resourceLimits?.cpus].findAll { cpus -> cpus }.min() : null
+}
+
+// Less on this machine than tasks ask for whatever their input.
+def machineMistakes(plan, options) {
+    def memory = machineMemory()
+    def least = leastMemory(options)
+    def cores = machineCpus()
+    def most = mostCpus(plan, options)
+    def lacking = []
+    if (memory && least && least > memory) {
+        def task = options.model ? 'a task' : 'a training'
+        lacking << [what: "${memory} of memory, and ${task} asks for ${least} at least", limit: "memory: ${memory.toMega()}.MB"]
+    }
+    if (cores && most && most > cores) {
+        lacking << [what: "${cores} CPU${cores == 1 ? '' : 's'}, and a task asks for ${most}", limit: "cpus: ${cores}"]
+    }
     return lacking
         ? [[
             where: 'this machine',
