@@ -57,8 +57,6 @@ WITHIN: dict[str, dict[str, Any]] = {
     "without smoothing": {"smoothing": 0.0},
     "without class weights": {"class_balance": 0.0},
 }
-
-
 LANDMARKED = ("snare_atac", "bm", "snare_rna", "symphony_5p")
 SHARES = (1.0, 0.5, 0.2, 0.1)
 
@@ -125,12 +123,9 @@ def against(task: Task, seed: int) -> dict[str, dict[str, Any]]:
 def jobs(args: argparse.Namespace, matrices: Matrices) -> Iterator[tuple[str, str, str, int, Any]]:
     """Yield (kind, task, shift, seed, what makes the task)."""
     for seed in args.seeds:
-        if args.ablation:
-            for name in ABLATED:
-                yield "ablation", name, "", seed, lambda name=name, seed=seed: load(matrices, name, seed)
-        if args.landmarks:
-            for name in LANDMARKED:
-                yield "landmarks", name, "", seed, lambda name=name, seed=seed: load(matrices, name, seed)
+        for kind, names in (("ablation", ABLATED), ("landmarks", LANDMARKED)):
+            for name in names if getattr(args, kind) else ():
+                yield kind, name, "", seed, lambda name=name, seed=seed: load(matrices, name, seed)
         if args.shifts:
             for kind, shifts in (("studied", STUDIED), ("kept", KEPT)):
                 for number, ((name, shift), make) in enumerate(shifts.items()):

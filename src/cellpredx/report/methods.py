@@ -83,7 +83,8 @@ def _model(model: Json) -> list[str]:
         f"{model['preset']} for {number(model['iterations'])} iterations; its probabilities were calibrated on "
         f"{number(held_out)} held-out reference cells "
         f"{'(whole batches held out) ' if model['held_out_by_batch'] else ''}by temperature scaling "
-        f"(temperature {number(model['temperature'])})."
+        f"(temperature {number(model['temperature'])}).",
+        *_members(model),
     ]
     if model["threshold"] is not None:
         target = model["target_error"]
@@ -143,7 +144,7 @@ def paragraph(run: Run) -> str:
     text += [_pair(pair) for pair in run.pairs]
     if not run.training:
         text.append("A model trained before was used as it was.")
-    text += [sentence for model in run.training for sentence in (*_model(model), *_members(model))]
+    text += [sentence for model in run.training for sentence in _model(model)]
     text += _results(run)
     used = {method for transfer in run.baselines for method in transfer["methods"]}
     if used:
